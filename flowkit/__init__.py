@@ -1,0 +1,113 @@
+"""flowkit: flow-matching and diffusion models in PyTorch, every part a plugin.
+
+Everything public is importable from here; nothing, torch least of all, is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .batch import Batch as Batch
+    from .conditions import Condition as Condition
+    from .conditions import concat_conditions as concat_conditions
+    from .conditions import drop_condition as drop_condition
+    from .conditions import no_condition as no_condition
+    from .conditions import select_condition as select_condition
+    from .dynamics import ODE as ODE
+    from .dynamics import SDE as SDE
+    from .dynamics import Dynamics as Dynamics
+    from .errors import CheckpointError as CheckpointError
+    from .errors import ConfigError as ConfigError
+    from .errors import DataError as DataError
+    from .errors import FlowkitError as FlowkitError
+    from .errors import PluginError as PluginError
+    from .errors import RunExistsError as RunExistsError
+    from .errors import TrainingError as TrainingError
+    from .errors import TrainingInterrupted as TrainingInterrupted
+    from .errors import UnknownComponentError as UnknownComponentError
+    from .errors import UnsupportedError as UnsupportedError
+    from .evaluation import Evaluation as Evaluation
+    from .evaluation import evaluate as evaluate
+    from .injection import EventShape as EventShape
+    from .injection import NumClasses as NumClasses
+    from .injection import Outputs as Outputs
+    from .interfaces.callback import Callback as Callback
+    from .interfaces.callback import TrainingState as TrainingState
+    from .interfaces.coupling import Coupling as Coupling
+    from .interfaces.data import DataSource as DataSource
+    from .interfaces.data import DataSpec as DataSpec
+    from .interfaces.data import Dataset as Dataset
+    from .interfaces.data import InMemory as InMemory
+    from .interfaces.data import Normalization as Normalization
+    from .interfaces.diffusion import DiffusionCoefficient as DiffusionCoefficient
+    from .interfaces.guidance import Guidance as Guidance
+    from .interfaces.head import Head as Head
+    from .interfaces.integrator import Integrator as Integrator
+    from .interfaces.loss import Loss as Loss
+    from .interfaces.loss import Weighting as Weighting
+    from .interfaces.metric import Metric as Metric
+    from .interfaces.network import Network as Network
+    from .interfaces.path import Path as Path
+    from .interfaces.predictor import Predictor as Predictor
+    from .interfaces.quantity import Quantity as Quantity
+    from .interfaces.schedule import Schedule as Schedule
+    from .interfaces.source import Source as Source
+    from .interfaces.time import TimeGrid as TimeGrid
+    from .interfaces.time import TimeSampler as TimeSampler
+    from .likelihood import log_prob as log_prob
+    from .model import Model as Model
+    from .pipeline.builder import PipelineBuilder as PipelineBuilder
+    from .pipeline.create import create as create
+    from .pipeline.pipeline import Pipeline as Pipeline
+    from .random import BlockGenerator as BlockGenerator
+    from .random import Generator as Generator
+    from .random import randn_like as randn_like
+    from .sampling import Sampler as Sampler
+    from .sampling import sample as sample
+    from .shapes import Time as Time
+    from .shapes import batch_times as batch_times
+    from .shapes import expand_time as expand_time
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "batch": ("Batch",),
+    "conditions": ("Condition", "concat_conditions", "drop_condition", "no_condition", "select_condition",),
+    "dynamics": ("ODE", "SDE", "Dynamics",),
+    "errors": ("CheckpointError", "ConfigError", "DataError", "FlowkitError", "PluginError", "RunExistsError", "TrainingError", "TrainingInterrupted", "UnknownComponentError", "UnsupportedError",),
+    "evaluation": ("Evaluation", "evaluate",),
+    "injection": ("EventShape", "NumClasses", "Outputs",),
+    "interfaces.callback": ("Callback", "TrainingState",),
+    "interfaces.coupling": ("Coupling",),
+    "interfaces.data": ("DataSource", "DataSpec", "Dataset", "InMemory", "Normalization",),
+    "interfaces.diffusion": ("DiffusionCoefficient",),
+    "interfaces.guidance": ("Guidance",),
+    "interfaces.head": ("Head",),
+    "interfaces.integrator": ("Integrator",),
+    "interfaces.loss": ("Loss", "Weighting",),
+    "interfaces.metric": ("Metric",),
+    "interfaces.network": ("Network",),
+    "interfaces.path": ("Path",),
+    "interfaces.predictor": ("Predictor",),
+    "interfaces.quantity": ("Quantity",),
+    "interfaces.schedule": ("Schedule",),
+    "interfaces.source": ("Source",),
+    "interfaces.time": ("TimeGrid", "TimeSampler",),
+    "likelihood": ("log_prob",),
+    "model": ("Model",),
+    "pipeline.builder": ("PipelineBuilder",),
+    "pipeline.create": ("create",),
+    "pipeline.pipeline": ("Pipeline",),
+    "random": ("BlockGenerator", "Generator", "randn_like",),
+    "sampling": ("Sampler", "sample",),
+    "shapes": ("Time", "batch_times", "expand_time",),
+}
+
+__all__ = sorted(name for names in _MODULES.values() for name in names)  # noqa: PLE0605
+
+__getattr__ = lazy_names(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,5 @@
+"""Run as `python -m flowkit`, or under `accelerate launch -m flowkit`."""
+
+from .cli.main import main
+
+main()

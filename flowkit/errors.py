@@ -1,0 +1,93 @@
+"""What flowkit raises: one family, each member with the exit code that the command line returns for it."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "FlowkitError",
+    "PluginError",
+    "Problem",
+    "RunExistsError",
+    "TrainingError",
+    "TrainingInterrupted",
+    "UnknownComponentError",
+    "UnsupportedError",
+    "did_you_mean",
+]
+
+
+class FlowkitError(Exception):
+    """Anything that flowkit refuses or fails at; its text is written for the person who reads it."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a configuration: where (`network.width`), what, and what is allowed."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class ConfigError(FlowkitError):
+    """A configuration that cannot be meant. It carries all of its problems, not the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        self.problems = (Problem("", problems),) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class UnknownComponentError(ConfigError):
+    """A component name that no installed plugin provides, or that several claim."""
+
+
+class PluginError(FlowkitError):
+    """A plugin that does not load, or a component that does not do what its kind asks."""
+
+
+class DataError(FlowkitError):
+    """A data file or folder that cannot be used; the message names the file and the row."""
+
+    exit_code = 2
+
+
+class RunExistsError(FlowkitError):
+    """A run folder that already holds a run, which is never overwritten unasked."""
+
+    exit_code = 2
+
+
+class CheckpointError(FlowkitError):
+    """A run folder or checkpoint that cannot be loaded."""
+
+
+class TrainingError(FlowkitError):
+    """Training that cannot go on, such as a loss that is no longer a number."""
+
+
+class TrainingInterrupted(FlowkitError):
+    """Training stopped by a signal, after its checkpoint was written. Exit code 128 + signal number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(message)
+
+
+class UnsupportedError(FlowkitError):
+    """Something a component cannot give: the score of a path that has none, say."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A suggestion of the nearest name, ` (did you mean 'heun'?)`, or nothing where none is near."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,23 @@
+"""Constructor parameters that the build fills in: they are known only once the data are, and are no settings."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+__all__ = ["EventShape", "Injected", "NumClasses", "Outputs"]
+
+
+@dataclass(frozen=True)
+class Injected:
+    """Marks a parameter by the name of the value it is given."""
+
+    value: str
+
+
+EventShape = Annotated[tuple[int, ...], Injected("event_shape")]
+"""The shape of one data point, such as (2,) or (1, 8, 8)."""
+
+Outputs = Annotated[int, Injected("outputs")]
+"""How many event-shaped outputs the head asks of the network."""
+
+NumClasses = Annotated[int | None, Injected("num_classes")]
+"""How many classes the labels have, or None without labels."""

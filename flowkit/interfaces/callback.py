@@ -1,0 +1,49 @@
+"""Watches a training run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+__all__ = ["Callback", "TrainingState"]
+
+
+@dataclass
+class TrainingState:
+    """What a callback may look at. New fields may come; none goes without a deprecation.
+
+    Arguments:
+        model: The model in training.
+        folder: The run folder.
+        step: Steps done.
+        steps: Steps to do in all.
+        losses: The losses of the steps since the last `logged`, oldest first.
+        steps_per_second: The pace since the last `logged`.
+        learning_rate: The current one.
+    """
+
+    model: "Model"
+    folder: Path
+    step: int
+    steps: int
+    losses: list[float]
+    steps_per_second: float = 0.0
+    learning_rate: float = 0.0
+
+
+class Callback:
+    """Methods that training calls on the main process; override what you need."""
+
+    def training_started(self, state: TrainingState) -> None:
+        """Before the first step (or the first after a resumption)."""
+
+    def logged(self, state: TrainingState) -> None:
+        """Every `training.log_every` steps, when the losses have been fetched from the device."""
+
+    def checkpoint_saved(self, state: TrainingState, checkpoint: Path) -> None:
+        """After a checkpoint was written."""
+
+    def training_ended(self, state: TrainingState) -> None:
+        """After the last step, and after an interruption or a failure."""

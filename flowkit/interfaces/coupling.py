@@ -1,0 +1,34 @@
+"""The joint distribution of the two ends of a path."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ..conditions import Condition
+
+__all__ = ["Coupling"]
+
+
+class Coupling(ABC):
+    """Which x0 is paired with which z within a training batch.
+
+    A coupling keeps both marginals: over many batches the x0 still follow p_init and the (z, y) the data.
+
+    References:
+        Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal
+        transport, section 3. https://arxiv.org/abs/2302.00482
+    """
+
+    @abstractmethod
+    def pair(
+        self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Condition]:
+        """Reorder a batch into pairs.
+
+        Arguments:
+            x0: Draws of p_init, shape (batch, *event).
+            z: Data points, shape (batch, *event).
+            y: Their conditions, which stay with their z.
+            generator: The source of any randomness.
+        """

@@ -1,0 +1,119 @@
+"""Where data points come from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..conditions import select_condition
+
+__all__ = ["DataSource", "DataSpec", "Dataset", "Normalization"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the rest of a pipeline must know of the data.
+
+    Arguments:
+        event_shape: The shape of one data point.
+        num_classes: How many classes the labels y = 0, 1, ... have; None without labels.
+        class_names: What the classes are called, if anything.
+        image_range: For images: the values of black and white. None for data that are not images.
+    """
+
+    event_shape: tuple[int, ...]
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    image_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The affine map between the user's units and the model's, (x - shift) / scale.
+
+    Arguments:
+        shift: Shape () or one that broadcasts with an event.
+        scale: Likewise, positive.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    @classmethod
+    def identity(cls) -> "Normalization":
+        """No change of units."""
+        return cls(torch.tensor(0.0), torch.tensor(1.0))
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """From the user's units to the model's."""
+        return (x - self.shift.to(x)) / self.scale.to(x)
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """From the model's units to the user's."""
+        return x * self.scale.to(x) + self.shift.to(x)
+
+    def log_det(self, event_shape: tuple[int, ...]) -> float:
+        """Log |det| of `normalize`, which a density in the user's units gains."""
+        return -float(self.scale.double().log().expand(event_shape).sum())
+
+
+class DataSource(ABC):
+    """A distribution of data points that can be drawn from without end.
+
+    Data points are in the user's units; `normalization` says how the model sees them.
+    """
+
+    @property
+    @abstractmethod
+    def spec(self) -> DataSpec:
+        """Shape and classes."""
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Batch:
+        """`n` independent draws, on the CPU."""
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """How the model sees the data; unchanged unless overridden."""
+        return Normalization.identity()
+
+
+class Dataset(DataSource):
+    """A finite set of data points.
+
+    Training goes through it in a new random order every epoch, and evaluation draws disjoint parts of it.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many data points there are."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Batch:
+        """The data points at `index`, int64 of shape (n,)."""
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Batch:
+        """`n` draws with replacement."""
+        return self.take(torch.randint(len(self), (n,), generator=generator))
+
+
+class InMemory(Dataset):
+    """A finite set held in memory as two tensors.
+
+    Arguments:
+        z: Shape (n, *event).
+        y: The labels, shape (n,), or None.
+    """
+
+    def __init__(self, z: Tensor, y: Tensor | None = None) -> None:
+        self.z, self.y = z, y
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def take(self, index: Tensor) -> Batch:
+        """The data points at `index`."""
+        return Batch(self.z[index], select_condition(self.y, index))

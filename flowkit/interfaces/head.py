@@ -1,0 +1,50 @@
+"""The head: what a network's raw output means."""
+
+from abc import ABC
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..conditions import Condition
+from .quantity import Quantity
+
+__all__ = ["Head"]
+
+
+class Head(ABC):
+    """Names the quantities that a network's outputs are.
+
+    Most heads are nothing but that declaration; one that preconditions (EDM) overrides `predict`.
+
+    Example:
+        >>> class JointHead(Head):
+        ...     quantities = (Quantity.VELOCITY, Quantity.SCORE)
+    """
+
+    quantities: ClassVar[tuple[Quantity, ...]]
+    """What the network's outputs are, in order along the first event axis."""
+
+    @property
+    def outputs(self) -> int:
+        """How many event-shaped outputs the network must have."""
+        return len(self.quantities)
+
+    def predict(
+        self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None
+    ) -> dict[Quantity, Tensor]:
+        """Call the network and name what it returns.
+
+        Arguments:
+            network: Maps (x, t, y) to shape (batch, outputs * event[0], *event[1:]).
+            x: Shape (batch, *event).
+            t: Shape (batch,).
+            y: The conditions, or None.
+
+        Returns:
+            One tensor of shape (batch, *event) for each of `quantities`.
+        """
+        raw = network(x, t, y)
+        if self.outputs == 1:
+            return {self.quantities[0]: raw}
+        return dict(zip(self.quantities, torch.chunk(raw, self.outputs, dim=1), strict=True))

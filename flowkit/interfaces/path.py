@@ -1,0 +1,89 @@
+r"""The conditional probability path $p_t(x|z)$ and its fields."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import UnsupportedError
+from ..shapes import Time
+from .quantity import Quantity
+
+__all__ = ["Path"]
+
+
+class Path(ABC):
+    r"""A conditional probability path from p_init at t = 0 to the data point z at t = 1.
+
+    It is given by its flow, $x_t = \psi_t(x_0; z)$ with $x_0 \sim p_{init}$. Its conditional velocity is
+    the time derivative along that flow,
+
+    $$u_t(x_t|z) = \frac{d}{dt} \psi_t(x_0; z),$$
+
+    and, where p_t(x|z) has a density that the path knows, its conditional score is grad log p_t(x|z).
+
+    A subclass gives `sample` and `velocity`; `score` and `convert` are optional, and what is missing is
+    refused by name when a pipeline is built. Everywhere x, x0, z have shape (batch, *event) and t (batch,).
+
+    References:
+        Lipman et al. 2023, Flow Matching for Generative Modeling, section 3. https://arxiv.org/abs/2210.02747
+    """
+
+    @abstractmethod
+    def sample(self, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """The point x_t of the flow that starts at x0 and ends at z."""
+
+    @abstractmethod
+    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """u_t(x|z) at x = `sample(x0, z, t)`."""
+
+    def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """Grad log p_t(x|z) at x = `sample(x0, z, t)`.
+
+        Raises:
+            UnsupportedError: This path has no score.
+        """
+        raise UnsupportedError(f"{type(self).__name__} has no score")
+
+    @property
+    def has_score(self) -> bool:
+        """Whether `score` is implemented."""
+        return type(self).score is not Path.score
+
+    def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
+        """Whether `convert` works for this pair."""
+        return given is wanted
+
+    def convert(
+        self,
+        value: Tensor,
+        x: Tensor,
+        t: Time,
+        given: Quantity,
+        wanted: Quantity,
+        data_mean: Tensor | float = 0.0,
+    ) -> Tensor:
+        """Turn a marginal prediction of one quantity into another at (x, t).
+
+        Arguments:
+            value: The prediction, shape (batch, *event).
+            x: The state, shape (batch, *event).
+            t: One time for all, or shape (batch,).
+            given: What `value` is.
+            wanted: What to return.
+            data_mean: E[z]: what is known of z where x_t is pure noise.
+
+        Raises:
+            UnsupportedError: The path has no such conversion, or not at this time.
+        """
+        if given is wanted:
+            return value
+        raise UnsupportedError(
+            f"{type(self).__name__} cannot turn a {given.value} into a {wanted.value}: choose a head that "
+            f"predicts the {wanted.value}"
+        )
+
+    def compatible_source(self, source: Any) -> str | None:
+        """Why this path cannot start from `source`, or None if it can."""
+        del source
+        return None

@@ -1,0 +1,33 @@
+"""p_init: where paths start."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ..errors import UnsupportedError
+
+__all__ = ["Source"]
+
+
+class Source(ABC):
+    """The distribution of x0 at t = 0."""
+
+    @abstractmethod
+    def sample(
+        self,
+        n: int,
+        event_shape: tuple[int, ...],
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """`n` independent draws, shape (n, *event_shape). The generator lives on `device`."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density in nats, shape (batch,).
+
+        Raises:
+            UnsupportedError: The density is not known.
+        """
+        raise UnsupportedError(f"{type(self).__name__} has no log_prob, so neither has a model that starts from it")

@@ -1,0 +1,167 @@
+"""Names to components: lookup, ambiguity, suggestions, and loading with the reasons why it failed."""
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PluginError, UnknownComponentError, did_you_mean
+from .component import Component
+from .kinds import Kind
+
+__all__ = ["Entry", "Registry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A component and the plugin it comes from.
+
+    Arguments:
+        component: What the plugin declared.
+        distribution: The installed distribution, `flowkit-torch`.
+        version: The version of that distribution.
+        plugin: `distribution:entry_point`.
+    """
+
+    component: Component
+    distribution: str
+    version: str
+    plugin: str
+
+    @property
+    def qualified(self) -> str:
+        """`distribution/name`, which always picks this component."""
+        return f"{self.distribution}/{self.component.name}"
+
+    @property
+    def target(self) -> str:
+        """`module:Class` of the implementation."""
+        target = self.component.target
+        return target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+
+
+class Registry:
+    """All components of all loaded plugins, by kind and name.
+
+    Arguments:
+        kinds: The kinds there are.
+        entries: The components, with where each comes from.
+        failures: Plugins that did not load, `distribution:entry_point` to reason; quoted when a name is
+            not found.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind],
+        entries: Iterable[Entry] = (),
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kinds = dict(kinds)
+        self.failures = dict(failures or {})
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+        for entry in entries:
+            self._entries.setdefault((entry.component.kind, entry.component.name), []).append(entry)
+        self._loaded: dict[Entry, type] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        for _, entries in sorted(self._entries.items()):
+            yield from entries
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """Every component of one kind, sorted by name."""
+        self._kind(kind)
+        return [entry for entry in self if entry.component.kind == kind]
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The component called `name`, or `distribution/name`.
+
+        Raises:
+            UnknownComponentError: No plugin provides it, or several do.
+        """
+        self._kind(kind)
+        distribution, _, short = name.rpartition("/")
+        found = self._entries.get((kind, short), [])
+        if distribution:
+            found = [entry for entry in found if entry.distribution == distribution]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise UnknownComponentError(self._unknown(kind, name))
+        claims = " and ".join(sorted(entry.distribution for entry in found))
+        picks = " or ".join(repr(entry.qualified) for entry in found)
+        raise UnknownComponentError(f"{kind} {name!r} is provided by {claims}: write {picks}")
+
+    def default(self, kind: str, event: str = "any") -> Entry | None:
+        """The component that a plugin declares the default of its kind for this sort of event, if any."""
+        for wanted in dict.fromkeys((event, "any")):
+            found = [entry for entry in self.of_kind(kind) if wanted in entry.component.default_for]
+            if len(found) > 1:
+                picks = ", ".join(entry.qualified for entry in found)
+                raise UnknownComponentError(f"several defaults for {kind}: name one of {picks}")
+            if found:
+                return found[0]
+        return None
+
+    def load(self, entry: Entry) -> type:
+        """Import the class behind a component, and check that it is of its kind.
+
+        Raises:
+            PluginError: It cannot be imported, or it does not implement the kind's interface.
+        """
+        if entry not in self._loaded:
+            self._loaded[entry] = self._import(entry)
+        return self._loaded[entry]
+
+    def entry_of(self, instance: Any) -> Entry | None:
+        """The component whose class this object is an instance of, if it is a registered one."""
+        target = f"{type(instance).__module__}:{type(instance).__qualname__}"
+        return next((entry for entry in self if entry.target == target), None)
+
+    def _import(self, entry: Entry) -> type:
+        component, label = entry.component, f"{entry.component.kind} {entry.component.name!r}"
+        target = component.target
+        if isinstance(target, str):
+            try:
+                target = _resolve(target)
+            except Exception as error:
+                raise PluginError(_why_not_loaded(entry, label, error)) from error
+        interface = _resolve(self.kinds[component.kind].interface)
+        if not (isinstance(target, type) and issubclass(target, interface)):
+            raise PluginError(
+                f"{label} of {entry.distribution} {entry.version}: {entry.target} is not a subclass of "
+                f"{interface.__name__}"
+            )
+        return target
+
+    def _kind(self, kind: str) -> Kind:
+        if kind not in self.kinds:
+            raise UnknownComponentError(
+                f"there is no kind {kind!r}{did_you_mean(kind, self.kinds)}; kinds: {', '.join(self.kinds)}"
+            )
+        return self.kinds[kind]
+
+    def _unknown(self, kind: str, name: str) -> str:
+        names = sorted({entry.component.name for entry in self.of_kind(kind)})
+        text = f"there is no {kind} {name!r}{did_you_mean(name, names)}"
+        text += f"; choose from: {', '.join(names)}" if names else f"; no installed plugin provides a {kind}"
+        elsewhere = sorted(k for k, n in self._entries if n == name and k != kind)
+        if elsewhere:
+            text += f" ({name!r} is a {' and a '.join(elsewhere)})"
+        for plugin, reason in self.failures.items():
+            text += f"\nplugin {plugin} did not load, and may have provided it: {reason}"
+        return text
+
+
+def _resolve(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _why_not_loaded(entry: Entry, label: str, error: Exception) -> str:
+    text = f"{label} of {entry.distribution} {entry.version} cannot be imported: {error}"
+    if isinstance(error, ModuleNotFoundError) and entry.component.extra:
+        text += f"; install it with: pip install '{entry.distribution}[{entry.component.extra}]'"
+    return text

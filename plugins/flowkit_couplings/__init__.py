@@ -1,0 +1,1 @@
+"""Couplings: which x0 goes with which z."""

@@ -1,0 +1,1 @@
+"""Data sources: 2-D toys, digits, arrays and tables, image folders."""

@@ -1,0 +1,1 @@
+"""Gaussian paths, their schedules, and the standard normal source."""

@@ -1,0 +1,1 @@
+"""Guidance: steering sampling by the condition."""

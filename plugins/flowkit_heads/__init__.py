@@ -1,0 +1,1 @@
+"""Heads: velocity, score, noise, data, and velocity with score."""

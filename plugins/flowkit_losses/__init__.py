@@ -1,0 +1,1 @@
+"""Conditional flow matching, denoising score matching, weightings and distributions of t."""

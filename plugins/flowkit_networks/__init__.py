@@ -1,0 +1,1 @@
+"""Networks: MLP and U-Net."""

@@ -1,0 +1,1 @@
+"""Complete configurations to start from."""

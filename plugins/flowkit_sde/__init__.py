@@ -1,0 +1,1 @@
+"""SDE integrators and diffusion coefficients."""
