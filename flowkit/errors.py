@@ -1,7 +1,8 @@
 """What flowkit raises: one family, each member with the exit code that the command line returns for it."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FlowkitError",
+    "Gathered",
     "PluginError",
     "Problem",
     "RunExistsError",
@@ -45,6 +47,42 @@ class ConfigError(FlowkitError):
     def __init__(self, problems: Sequence[Problem] | str) -> None:
         self.problems = (Problem("", problems),) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class Gathered:
+    """Lets several steps fail before anything is raised, so that a person sees every problem at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[FlowkitError] = []
+
+    @contextmanager
+    def within(self, where: str) -> Iterator[None]:
+        """Note a failure of what runs in this context, instead of passing it on."""
+        try:
+            yield
+        except (ConfigError, DataError, PluginError) as error:
+            self.errors.append(error if isinstance(error, ConfigError) else _placed(error, where))
+
+    def raise_any(self) -> None:
+        """Raise what was gathered: one error as it is, several as a `ConfigError` of all their problems."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise ConfigError(
+                [
+                    problem
+                    for error in self.errors
+                    for problem in (
+                        error.problems if isinstance(error, ConfigError) else (Problem("", str(error)),)
+                    )
+                ]
+            )
+
+
+def _placed(error: FlowkitError, where: str) -> FlowkitError:
+    placed = type(error)(f"{where}: {error}")
+    placed.__cause__ = error
+    return placed
 
 
 class UnknownComponentError(ConfigError):

@@ -42,6 +42,9 @@ class Callback:
     def logged(self, state: TrainingState) -> None:
         """Every `training.log_every` steps, when the losses have been fetched from the device."""
 
+    def progressed(self, state: TrainingState) -> None:
+        """A few times a second; only `state.step` is new."""
+
     def checkpoint_saved(self, state: TrainingState, checkpoint: Path) -> None:
         """After a checkpoint was written."""
 

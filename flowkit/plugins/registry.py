@@ -9,7 +9,7 @@ from ..errors import PluginError, UnknownComponentError, did_you_mean
 from .component import Component
 from .kinds import Kind
 
-__all__ = ["Entry", "Registry"]
+__all__ = ["Entry", "Registry", "resolve_target"]
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,20 @@ class Registry:
             self._loaded[entry] = self._import(entry)
         return self._loaded[entry]
 
-    def entry_of(self, instance: Any) -> Entry | None:
+    def entry_of(self, kind: str, instance: Any) -> Entry | None:
         """The component whose class this object is an instance of, if it is a registered one."""
         target = f"{type(instance).__module__}:{type(instance).__qualname__}"
-        return next((entry for entry in self if entry.target == target), None)
+        return next((entry for entry in self.of_kind(kind) if entry.target == target), None)
 
     def _import(self, entry: Entry) -> type:
         component, label = entry.component, f"{entry.component.kind} {entry.component.name!r}"
         target = component.target
         if isinstance(target, str):
             try:
-                target = _resolve(target)
+                target = resolve_target(target)
             except Exception as error:
                 raise PluginError(_why_not_loaded(entry, label, error)) from error
-        interface = _resolve(self.kinds[component.kind].interface)
+        interface = resolve_target(self.kinds[component.kind].interface)
         if not (isinstance(target, type) and issubclass(target, interface)):
             raise PluginError(
                 f"{label} of {entry.distribution} {entry.version}: {entry.target} is not a subclass of "
@@ -152,7 +152,8 @@ class Registry:
         return text
 
 
-def _resolve(target: str) -> Any:
+def resolve_target(target: str) -> Any:
+    """Import what `module:Name` names."""
     module, _, attribute = target.partition(":")
     found: Any = importlib.import_module(module)
     for part in attribute.split("."):

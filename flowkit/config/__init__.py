@@ -1,0 +1,1 @@
+"""Configurations: what a component may be told, what a file says, and everything that is wrong with it."""

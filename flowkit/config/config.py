@@ -1,0 +1,177 @@
+"""A whole configuration: read from what a user wrote, checked in one go, complete."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import ConfigError, did_you_mean
+from ..plugins.manager import PluginManager
+from ..plugins.registry import Registry
+from .choice import Choice, dump
+from .form import REQUIRED, Form, Slot
+from .resolve import Resolver
+from .sections import EVALUATION, SAMPLING, TrainingSettings
+
+__all__ = ["COMPONENTS", "SECTIONS", "Config", "read_config"]
+
+COMPONENTS = ("data", "source", "coupling", "path", "network", "head", "loss")
+"""The sections that are one component each, in the order in which data flow."""
+
+SECTIONS = (*COMPONENTS, "training", "sampling", "evaluation", "callbacks", "provenance")
+"""Everything that a configuration may hold."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A complete, valid configuration.
+
+    Arguments:
+        components: `COMPONENTS` to choices.
+        training: How training runs.
+        sampling: `integrator`, `grid`, `diffusion`, `guidance`, `steps`, `batch_size`.
+        evaluation: `metrics`, `samples`, `repeats`.
+        callbacks: What watches training.
+    """
+
+    components: Mapping[str, Choice]
+    training: TrainingSettings
+    sampling: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    callbacks: list[Choice]
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data, every default written out."""
+        return {key: dump(choice) for key, choice in self.components.items()} | {
+            "training": dump(self.training),
+            "sampling": dump(self.sampling),
+            "evaluation": dump(self.evaluation),
+            "callbacks": dump(self.callbacks),
+        }
+
+    def choices(self) -> list[Choice]:
+        """Every choice in it, nested ones too."""
+        found: list[Choice] = []
+
+        def collect(value: Any) -> None:
+            if isinstance(value, Choice):
+                found.append(value)
+                collect(value.settings)
+            elif isinstance(value, Mapping):
+                for item in value.values():
+                    collect(item)
+            elif isinstance(value, list):
+                for item in value:
+                    collect(item)
+
+        collect([dict(self.components), dict(self.sampling), dict(self.evaluation), self.callbacks])
+        return found
+
+    def with_sampling(self, given: Mapping[str, Any], registry: Registry) -> "Config":
+        """The configuration with some settings of `sampling` changed.
+
+        Raises:
+            ConfigError: They do not make sense.
+        """
+        resolver = Resolver(registry)
+        current = {key: _as_given(value) for key, value in self.sampling.items()}
+        sampling = _sampling(resolver, current | dict(given))
+        if resolver.problems:
+            raise ConfigError(resolver.problems)
+        return replace(self, sampling=sampling)
+
+
+def read_config(given: Mapping[str, Any], plugins: PluginManager) -> Config:
+    """Check a configuration as a whole and fill it in.
+
+    Arguments:
+        given: Sections to names, mappings, or objects; those left out take the defaults that plugins declare.
+        plugins: The plugins there are.
+
+    Raises:
+        ConfigError: With every problem found, not the first.
+    """
+    quick = Resolver(plugins.registry, check_only=True)
+    given = _with_defaults(given, quick)
+    _read(given, quick)
+    if quick.problems:
+        raise ConfigError(quick.problems)
+    resolver = Resolver(plugins.registry)
+    config = _read(given, resolver)
+    if resolver.problems:
+        raise ConfigError(resolver.problems)
+    return config
+
+
+def _with_defaults(given: Mapping[str, Any], resolver: Resolver) -> dict[str, Any]:
+    """The sections with the defaults of their kinds where nothing was chosen."""
+    filled = dict(given)
+    for name in given:
+        if name not in SECTIONS:
+            hint = did_you_mean(str(name), SECTIONS)
+            resolver.problem(str(name), f"no such section{hint}; sections: {', '.join(SECTIONS)}")
+    event = _event(given.get("data"), resolver.registry)
+    for kind in COMPONENTS[1:]:
+        chosen = filled.get(kind)
+        if chosen is None or (isinstance(chosen, Mapping) and not {"name", "instance"} & chosen.keys()):
+            default = resolver.registry.default(kind, event)
+            if default:
+                filled[kind] = {"name": default.qualified} | dict(chosen or {})
+    for section, kinds in (("sampling", {"integrator": "integrator", "grid": "grid"}), ("evaluation", {})):
+        if isinstance(filled.get(section) or {}, Mapping):
+            filled[section] = dict(filled.get(section) or {})
+            for name, kind in kinds.items():
+                default = resolver.registry.default(kind, event)
+                if default and filled[section].get(name) is None:
+                    filled[section][name] = default.qualified
+    evaluation = filled["evaluation"]
+    if isinstance(evaluation, dict) and evaluation.get("metrics") is None:
+        default = resolver.registry.default("metric", event)
+        evaluation["metrics"] = [default.qualified] if default else []
+    return filled
+
+
+def _event(data: Any, registry: Registry) -> str:
+    """What sort of event the chosen data are made of."""
+    name = data.get("name") if isinstance(data, Mapping) else data
+    if isinstance(name, str):
+        for entry in registry.of_kind("data"):
+            if name in (entry.component.name, entry.qualified):
+                return entry.component.yields
+    entry = registry.entry_of("data", data)
+    return entry.component.yields if entry else "vector"
+
+
+def _read(given: Mapping[str, Any], resolver: Resolver) -> Config:
+    components = {
+        kind: resolver.slot(Slot(kind), given.get(kind, REQUIRED), kind) for kind in COMPONENTS
+    }
+    training = resolver.form(Form(TrainingSettings), given.get("training"), "training")
+    sampling = _sampling(resolver, given.get("sampling"))
+    evaluation = resolver.form(EVALUATION, given.get("evaluation"), "evaluation")
+    callbacks = resolver.slot(Slot("callback", many=True), given.get("callbacks"), "callbacks")
+    settings = TrainingSettings.model_construct(**training)
+    return Config(components, settings, sampling, evaluation, callbacks)
+
+
+def _sampling(resolver: Resolver, given: Any) -> dict[str, Any]:
+    """The section `sampling`, where an SDE integrator gets a diffusion coefficient if it was given none."""
+    sampling = resolver.form(SAMPLING, given, "sampling")
+    integrator = sampling.get("integrator")
+    if resolver.check_only or integrator is None:
+        return sampling
+    if sampling["diffusion"] is None and _class_of(integrator, resolver.registry).stochastic:
+        default = resolver.registry.default("diffusion")
+        if default:
+            sampling["diffusion"] = resolver.choice("diffusion", default.qualified, "sampling.diffusion")
+    return sampling
+
+
+def _class_of(choice: Choice, registry: Registry) -> Any:
+    return type(choice.instance) if choice.entry is None else registry.load(choice.entry)
+
+
+def _as_given(value: Any) -> Any:
+    """A resolved value in a form that can be resolved again."""
+    if isinstance(value, Choice):
+        return value.instance if value.instance is not None else dump(value)
+    return value

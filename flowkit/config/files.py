@@ -1,0 +1,108 @@
+"""Reading YAML files and `section.setting=value` overrides."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError
+
+__all__ = ["merge", "override", "parse_yaml", "read_yaml", "write_yaml"]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: It is missing, not YAML, or not a mapping; the line is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping in a YAML text."""
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(value, dict):
+        found = "nothing" if value is None else f"a {type(value).__name__}"
+        raise ConfigError(f"{where}: should hold sections such as 'data:' and 'training:'; it holds {found}")
+    return value
+
+
+def write_yaml(value: Mapping[str, Any]) -> str:
+    """YAML text that `parse_yaml` reads back."""
+    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)
+
+
+def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """A configuration with `section.setting=value` applied; values are YAML.
+
+    Choosing another component (`network=unet`) drops the settings of the one before.
+
+    Raises:
+        ConfigError: An assignment is not of that form.
+    """
+    result = dict(given)
+    for assignment in assignments:
+        place, equals, text = assignment.partition("=")
+        keys = place.split(".")
+        if not equals or not all(keys):
+            raise ConfigError(f"{assignment!r} is not of the form section.setting=value")
+        try:
+            value = yaml.load(text, _Loader)  # noqa: S506
+        except yaml.YAMLError:
+            raise ConfigError(f"{assignment!r}: the value is not valid YAML") from None
+        result = _set(result, keys, value)
+    return result
+
+
+def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """`first` with what `second` says put over it, section by section; another name replaces a component."""
+    result = dict(first)
+    for key, value in second.items():
+        before = result.get(key)
+        same = isinstance(value, Mapping) and isinstance(before, Mapping)
+        if same and value.get("name", before.get("name")) == before.get("name"):
+            result[key] = merge(before, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _set(node: Any, keys: list[str], value: Any) -> Any:
+    if not keys:
+        return value
+    if isinstance(node, str):
+        node = {"name": node}
+    node = dict(node) if isinstance(node, Mapping) else {}
+    if keys == ["name"] and node.get("name") != value:
+        return {"name": value}
+    node[keys[0]] = _set(node.get(keys[0]), keys[1:], value)
+    return node
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that refuses a key given twice, which the standard one overwrites unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,136 @@
+"""The settings of a component, derived from the typed signature of its constructor.
+
+The signature is the single truth: `width: Annotated[int, Field(gt=0)] = 128` is a setting with a range and a
+default, `schedule: Schedule` is a slot that takes another component, and `event_shape: EventShape` is filled in
+by the build and is no setting.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from ..errors import PluginError
+from ..injection import Injected
+from ..plugins.kinds import Kind
+
+__all__ = ["REQUIRED", "Form", "Slot", "form_of", "plain_model"]
+
+REQUIRED: Any = inspect.Parameter.empty
+"""The default of a setting that has none."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A setting that is itself a component.
+
+    Arguments:
+        kind: Of which kind.
+        default: A component's name or instance, None, or `REQUIRED`.
+        optional: Whether None is allowed.
+        many: Whether it takes a list.
+    """
+
+    kind: str
+    default: Any = REQUIRED
+    optional: bool = False
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """What may be filled in.
+
+    Arguments:
+        model: The settings that are plain values, as a pydantic model.
+        slots: The settings that are components.
+        injected: Parameter to the name of the value that the build gives it.
+    """
+
+    model: type[BaseModel]
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    injected: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Every setting, slots included."""
+        return [*self.slots, *self.model.model_fields]
+
+
+def form_of(cls: type, kinds: Mapping[str, Kind]) -> Form:
+    """The form of a component's class.
+
+    Raises:
+        PluginError: The signature cannot be registered.
+    """
+    if isinstance(config := getattr(cls, "Config", None), type) and issubclass(config, BaseModel):
+        return Form(config)
+    interfaces = {kind.interface: kind.name for kind in kinds.values()}
+    slots: dict[str, Slot] = {}
+    injected: dict[str, str] = {}
+    plain: dict[str, tuple[Any, Any]] = {}
+    for parameter, hint in _parameters(cls):
+        if marker := _injected(hint):
+            injected[parameter.name] = marker.value
+        elif slot := _slot(hint, parameter.default, interfaces):
+            slots[parameter.name] = slot
+        else:
+            default = ... if parameter.default is REQUIRED else parameter.default
+            plain[parameter.name] = (hint, default)
+    return Form(plain_model(cls.__name__, plain), slots, injected)
+
+
+def plain_model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
+    """A pydantic model that allows these fields and no others."""
+    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=False)
+    return create_model(name, __config__=config, **dict(fields))  # type: ignore[call-overload, no-any-return]
+
+
+def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
+    constructor = cls.__init__  # type: ignore[misc]
+    if constructor is object.__init__ or constructor.__module__.startswith("torch.nn."):
+        return []
+    try:
+        hints = typing.get_type_hints(constructor, include_extras=True)
+    except Exception as error:
+        raise PluginError(f"{cls.__qualname__}: its type hints cannot be read: {error}") from error
+    found = []
+    for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise PluginError(
+                f"{cls.__qualname__}: parameter {parameter} cannot be a setting: name every parameter, or give "
+                f"the class a pydantic model 'Config'"
+            )
+        if parameter.name == "name":
+            raise PluginError(f"{cls.__qualname__}: 'name' is taken: it chooses the component")
+        found.append((parameter, hints.get(parameter.name, Any)))
+    return found
+
+
+def _injected(hint: Any) -> Injected | None:
+    if typing.get_origin(hint) is Annotated:
+        return next((extra for extra in hint.__metadata__ if isinstance(extra, Injected)), None)
+    return None
+
+
+def _slot(hint: Any, default: Any, interfaces: Mapping[str, str]) -> Slot | None:
+    if typing.get_origin(hint) is Annotated:
+        hint = hint.__origin__
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
+        optional = len(choices) < len(typing.get_args(hint))
+        if len(choices) != 1:
+            return None
+        hint = choices[0]
+    many = typing.get_origin(hint) in (list, Sequence)
+    if many:
+        hint = typing.get_args(hint)[0]
+    if not isinstance(hint, type):
+        return None
+    kind = interfaces.get(f"{hint.__module__}:{hint.__qualname__}")
+    return Slot(kind, default, optional, many) if kind else None

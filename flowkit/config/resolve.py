@@ -1,0 +1,168 @@
+"""From what a user wrote to complete choices: names found, settings checked, defaults filled in.
+
+Nothing here raises at the first mistake: problems are collected, with the place of each. A component is
+imported only when its settings must be known.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import FlowkitError, Problem, did_you_mean
+from ..plugins.registry import Entry, Registry, resolve_target
+from .choice import Choice
+from .form import REQUIRED, Form, Slot, form_of
+
+__all__ = ["Resolver"]
+
+
+class Resolver:
+    """Resolves the parts of one configuration and gathers what is wrong with them.
+
+    Arguments:
+        registry: The components there are.
+        check_only: Look at names, and at settings that are written out, but fill in no defaults: what is
+            done once a configuration is known to be wrong, to report the rest without importing everything.
+    """
+
+    def __init__(self, registry: Registry, check_only: bool = False) -> None:
+        self.registry, self.check_only = registry, check_only
+        self.problems: list[Problem] = []
+
+    def problem(self, where: str, message: str) -> None:
+        """Note something wrong."""
+        problem = Problem(where, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def form(self, form: Form, given: Any, where: str) -> dict[str, Any]:
+        """The values of a form: plain settings validated, slots resolved."""
+        if given is None:
+            given = {}
+        if not isinstance(given, Mapping):
+            self.problem(where, f"takes settings, as in {{{form.names[0]}: ...}}; got {given!r}")
+            return {}
+        prefix = f"{where}." if where else ""
+        values: dict[str, Any] = {}
+        for name in given:
+            if name not in form.names:
+                hint = did_you_mean(str(name), form.names)
+                known = ", ".join(form.names) or "none"
+                self.problem(f"{prefix}{name}", f"no such setting{hint}; settings: {known}")
+        for name, slot in form.slots.items():
+            values[name] = self.slot(slot, given.get(name, slot.default), f"{prefix}{name}")
+        plain = {name: value for name, value in given.items() if name in form.model.model_fields}
+        values.update(self._plain(form.model, plain, prefix))
+        return values
+
+    def slot(self, slot: Slot, given: Any, where: str) -> Any:
+        """The choice, or list of choices, for a slot."""
+        if given is REQUIRED:
+            self.problem(where, f"is required: name a {slot.kind}")
+            return None
+        if slot.many:
+            if given is None or isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
+                given = [] if given is None else [given]
+            return [self.choice(slot.kind, item, f"{where}[{i}]") for i, item in enumerate(given)]
+        if given is None:
+            if not slot.optional:
+                self.problem(where, f"is required: name a {slot.kind}")
+            return None
+        return self.choice(slot.kind, given, where)
+
+    def choice(self, kind: str, given: Any, where: str) -> Choice | None:
+        """The component that `given` (a name, `{name: ..., **settings}` or an object) chooses."""
+        if not isinstance(given, (str, Mapping)):
+            return self._instance(kind, given, where)
+        settings = {} if isinstance(given, str) else dict(given)
+        if "instance" in settings and "name" not in settings:
+            self.problem(
+                where,
+                f"was given as a Python object of {settings['instance']}, which a file cannot hold: pass an "
+                f"object of that class",
+            )
+            return None
+        name = given if isinstance(given, str) else settings.pop("name", None)
+        if not isinstance(name, str):
+            self.problem(where, f"give the {kind} a name, as in {{name: {self._example(kind)}}}")
+            return None
+        try:
+            entry = self.registry.find(kind, name)
+        except FlowkitError as error:
+            self.problem(where, str(error))
+            return None
+        if self.check_only and not settings:
+            return None
+        return self._filled(entry, settings, where)
+
+    def _filled(self, entry: Entry, given: Mapping[str, Any], where: str) -> Choice | None:
+        try:
+            form = form_of(self.registry.load(entry), self.registry.kinds)
+        except FlowkitError as error:
+            self.problem(where, str(error))
+            return None
+        return Choice(entry.component.kind, entry, self.form(form, given, where))
+
+    def _instance(self, kind: str, given: Any, where: str) -> Choice | None:
+        interface = resolve_target(self.registry.kinds[kind].interface)
+        if not isinstance(given, interface):
+            self.problem(
+                where,
+                f"takes the name of a {kind}, a mapping with a name, or a {interface.__name__} object; "
+                f"got {given!r}",
+            )
+            return None
+        return self.describe(kind, given) or Choice(kind, None, {}, given)
+
+    def describe(self, kind: str, instance: Any) -> Choice | None:
+        """The choice that an object of a registered class amounts to: its settings are read back from the
+        attributes that bear their names. None where that cannot be done.
+        """
+        entry = self.registry.entry_of(kind, instance)
+        if entry is None:
+            return None
+        form = form_of(self.registry.load(entry), self.registry.kinds)
+        settings: dict[str, Any] = {}
+        for name in form.names:
+            if not hasattr(instance, name):
+                return None
+            settings[name] = getattr(instance, name)
+        try:
+            plain = form.model.model_validate({n: settings[n] for n in form.model.model_fields})
+        except ValidationError:
+            return None
+        settings.update(_values(plain))
+        for name, slot in form.slots.items():
+            inner = settings[name]
+            items = inner if slot.many else [inner]
+            described = [None if item is None else self.describe(slot.kind, item) for item in items]
+            if any(d is None and item is not None for d, item in zip(described, items, strict=True)):
+                return None
+            settings[name] = described if slot.many else described[0]
+        return Choice(kind, entry, settings, instance)
+
+    def _plain(self, model: type[BaseModel], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        try:
+            return _values(model.model_validate(given))
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                where = prefix + ".".join(str(part) for part in item["loc"])
+                self.problem(where, _in_words(item))
+            return {}
+
+    def _example(self, kind: str) -> str:
+        entries = self.registry.of_kind(kind)
+        return entries[0].component.name if entries else "..."
+
+
+def _values(model: BaseModel) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+def _in_words(item: Any) -> str:
+    if item["type"] == "missing":
+        return "is required"
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{message.replace('input should', 'should')}; got {item['input']!r}"

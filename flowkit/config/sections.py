@@ -1,0 +1,62 @@
+"""The settings that belong to no component: training, sampling, evaluation."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .form import Form, Slot
+
+__all__ = ["EVALUATION", "SAMPLING", "EvaluationSettings", "SamplingSettings", "TrainingSettings"]
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingSettings(_Section):
+    """How training runs."""
+
+    steps: Positive = Field(3000, description="optimizer steps")
+    batch_size: Positive = Field(256, description="samples a step, over all processes")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, after the warm-up")
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    decay: Literal["none", "cosine"] = Field("cosine", description="of the learning rate to 0 at the last step")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, as in AdamW")
+    gradient_clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no limit")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the averaged weights that sampling uses; 0: none")
+    condition_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a sample trains without its condition"
+    )
+    mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="Accelerate's mixed precision")
+    seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the data order and the noise")
+    log_every: Positive = Field(50, description="steps between fetches of the loss")
+    checkpoint_every: Positive = Field(1000, description="steps between checkpoints")
+    keep_checkpoints: Positive = Field(2, description="how many checkpoints stay")
+
+
+class SamplingSettings(_Section):
+    """How samples are drawn."""
+
+    steps: Positive = Field(50, description="steps of the integrator")
+    batch_size: Positive = Field(4096, description="samples integrated at once")
+
+
+class EvaluationSettings(_Section):
+    """How samples are measured."""
+
+    samples: Positive = Field(2048, description="samples a side (for a finite data set at most half of it)")
+    repeats: Positive = Field(5, description="independent draws that are averaged")
+
+
+SAMPLING = Form(
+    SamplingSettings,
+    {
+        "integrator": Slot("integrator"),
+        "grid": Slot("grid"),
+        "diffusion": Slot("diffusion", None, optional=True),
+        "guidance": Slot("guidance", None, optional=True),
+    },
+)
+EVALUATION = Form(EvaluationSettings, {"metrics": Slot("metric", None, many=True)})

@@ -1,0 +1,38 @@
+"""One component by its name."""
+
+from typing import Any
+
+from ..config.choice import build
+from ..config.resolve import Resolver
+from ..errors import ConfigError
+from ..plugins.manager import PluginManager, installed_plugins
+
+__all__ = ["create"]
+
+
+def create(kind: str, name: str, /, *, plugins: PluginManager | None = None, **settings: Any) -> Any:
+    """Make a registered component for use on its own.
+
+    Arguments:
+        kind: `path`, `network`, ...
+        name: Its name.
+        plugins: Where to look; the installed plugins by default.
+        settings: Its settings, and the values that a pipeline would fill in (`event_shape=(2,)`).
+
+    Raises:
+        ConfigError: With everything that is wrong.
+
+    Example:
+        >>> path = create("path", "gaussian", schedule="cosine")
+        >>> network = create("network", "mlp", event_shape=(2,))
+    """
+    registry = (plugins or installed_plugins()).registry
+    entry = registry.find(kind, name)
+    keys = {"event_shape", "outputs", "num_classes"}
+    injected = {key: value for key, value in settings.items() if key in keys}
+    resolver = Resolver(registry)
+    given = {key: value for key, value in settings.items() if key not in keys}
+    choice = resolver.choice(kind, {"name": entry.qualified} | given, f"{kind} {name}")
+    if resolver.problems:
+        raise ConfigError(resolver.problems)
+    return build(choice, registry, f"{kind} {name}", **injected)

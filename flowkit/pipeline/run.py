@@ -1,0 +1,123 @@
+"""The folder that a run lives in.
+
+    config.yaml        complete, with the plugins and versions it used
+    checkpoints/       the newest few
+    metrics.jsonl      one line every `training.log_every` steps
+    samples.png, loss.png, trajectory.gif
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config.files import read_yaml, write_yaml
+from ..errors import CheckpointError, RunExistsError
+from ..interfaces.callback import Callback, TrainingState
+
+__all__ = ["MetricsLog", "RunFolder"]
+
+
+class RunFolder:
+    """A run on disk.
+
+    Arguments:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_file(self) -> Path:
+        """`config.yaml`."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`."""
+        return self.path / "metrics.jsonl"
+
+    def check_free(self, resume: bool, overwrite: bool) -> None:
+        """Refuse to touch what is there unless asked.
+
+        Raises:
+            RunExistsError: There is a run (or something else), and neither flag allows it; or there is none
+                to resume.
+        """
+        if resume and overwrite:
+            raise RunExistsError("--resume and --overwrite exclude each other")
+        is_run = self.config_file.is_file()
+        if resume and not is_run:
+            raise RunExistsError(f"{self.path}: there is no run to resume here")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunExistsError(f"{self.path} is a file; a run needs a folder")
+        if resume or not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not is_run:
+            raise RunExistsError(f"{self.path} is not empty and holds no run; choose another folder with --out")
+        if not overwrite:
+            raise RunExistsError(
+                f"{self.path} already holds a run; go on with --resume, replace it with --overwrite, or choose "
+                f"another folder with --out"
+            )
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Begin a run here, in place of whatever run was here before."""
+        if self.config_file.is_file():
+            for name in ("checkpoints", "config.yaml", "metrics.jsonl"):
+                target = self.path / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+            for picture in ("samples.png", "loss.png", "trajectory.gif"):
+                (self.path / picture).unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_config(config)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.yaml`."""
+        self.config_file.write_text(write_yaml(config), encoding="utf-8")
+
+    def read_config(self) -> dict[str, Any]:
+        """What `config.yaml` holds.
+
+        Raises:
+            CheckpointError: There is no run here.
+        """
+        if not self.config_file.is_file():
+            raise CheckpointError(f"{self.path}: there is no run here (no config.yaml)")
+        return read_yaml(self.config_file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`."""
+        if not self.metrics_file.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+
+
+class MetricsLog(Callback):
+    """Writes `metrics.jsonl`; after a resumption, lines from beyond the checkpoint are dropped.
+
+    Arguments:
+        run: The run.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def training_started(self, state: TrainingState) -> None:
+        """Keep the lines up to the step that training starts from."""
+        kept = [line for line in self.run.metrics() if line["step"] <= state.step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        self.run.metrics_file.write_text(text, encoding="utf-8")
+
+    def logged(self, state: TrainingState) -> None:
+        """Add a line."""
+        line = {
+            "step": state.step,
+            "loss": sum(state.losses) / len(state.losses) if state.losses else None,
+            "learning_rate": state.learning_rate,
+            "steps_per_second": round(state.steps_per_second, 2),
+        }
+        with self.run.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

@@ -1,0 +1,165 @@
+"""Sampling: source -> dynamics -> integrator -> samples."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .conditions import Condition
+from .dynamics import ODE, SDE, Dynamics
+from .errors import UnsupportedError
+from .interfaces.diffusion import DiffusionCoefficient
+from .interfaces.guidance import Guidance
+from .interfaces.integrator import Integrator
+from .interfaces.path import Path
+from .interfaces.predictor import Predictor
+from .interfaces.quantity import Quantity
+from .interfaces.time import TimeGrid
+from .random import Generator
+
+__all__ = ["Sampler", "sample"]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How samples are drawn from a model.
+
+    Arguments:
+        integrator: Solves the ODE, or the SDE if it is stochastic.
+        times: The times to step through, as a grid or as numbers.
+        steps: How many steps, for a grid.
+        diffusion: sigma_t, which a stochastic integrator needs.
+        guidance: Steers by the condition.
+    """
+
+    integrator: Integrator
+    times: TimeGrid | Tensor | Sequence[float]
+    steps: int = 50
+    diffusion: DiffusionCoefficient | None = None
+    guidance: Guidance | None = None
+
+    def problems(self, model: Predictor, path: Path) -> list[str]:
+        """Why this cannot sample from that model."""
+        found = []
+        name = type(self.integrator).__name__
+        wanted = [Quantity.VELOCITY]
+        if self.integrator.stochastic:
+            wanted.append(Quantity.SCORE)
+            if self.diffusion is None:
+                found.append(f"{name} solves an SDE and needs a diffusion coefficient")
+        elif self.diffusion is not None:
+            found.append(f"{name} solves an ODE and ignores a diffusion coefficient: remove one of the two")
+        if self.diffusion is not None:
+            found += self.diffusion.problems(path)
+        missing = [quantity.value for quantity in wanted if not model.can_predict(quantity)]
+        if missing:
+            found.append(f"{name} needs the {' and the '.join(missing)}, which this model does not give")
+        return found or self._undetermined(model, path)
+
+    def dynamics(self, model: Predictor, path: Path, y: Condition = None) -> Dynamics:
+        """The ODE or SDE that is solved."""
+        guided = self.guidance.guide(model) if self.guidance and y is not None else model
+        if not self.integrator.stochastic:
+            return ODE(guided, y)
+        if self.diffusion is None:
+            raise UnsupportedError(
+                f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient"
+            )
+        return SDE(guided, self.diffusion, path, y)
+
+    def grid(self, path: Path | None = None) -> list[float]:
+        """The times."""
+        if isinstance(self.times, TimeGrid):
+            return self.times.times(self.steps, path).tolist()
+        return torch.as_tensor(self.times, dtype=torch.float64).tolist()
+
+    def trajectory(
+        self,
+        model: Predictor,
+        path: Path,
+        x0: Tensor,
+        y: Condition = None,
+        generator: Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """The states at `grid()`, from x0 of shape (batch, *event) to the samples."""
+        return self.integrator.trajectory(self.dynamics(model, path, y), x0, self.grid(path), generator)
+
+    def sample(
+        self,
+        model: Predictor,
+        path: Path,
+        x0: Tensor,
+        y: Condition = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """The samples that x0 is carried to, shape (batch, *event)."""
+        return self.integrator.integrate(self.dynamics(model, path, y), x0, self.grid(path), generator)
+
+    def _undetermined(self, model: Predictor, path: Path) -> list[str]:
+        """Ask the path at the ends of the grid: some quantities are not determined there."""
+        heads = getattr(getattr(model, "head", None), "quantities", None)
+        if heads is None:
+            return []
+        wanted = {Quantity.VELOCITY} | ({Quantity.SCORE} if self.integrator.stochastic else set())
+        times = self.grid(path)
+        ends = [times[0], times[-1]] if self.integrator.evaluates_end else [times[0]]
+        found, one = [], torch.ones(1, 1, dtype=torch.float64)
+        for t in ends:
+            for quantity in sorted(wanted - set(heads), key=lambda quantity: quantity.value):
+                given = next(head for head in heads if path.can_convert(head, quantity))
+                try:
+                    path.convert(one, one, t, given, quantity)
+                except UnsupportedError as error:
+                    found.append(
+                        f"at t = {t:g}: {error} (a grid with 'start' or 'end' inside (0, 1), an integrator that "
+                        f"does not evaluate there, or a head that predicts the {quantity.value} does)"
+                    )
+        return found
+
+
+@torch.no_grad()
+def sample(
+    model: Predictor,
+    x0: Tensor,
+    y: Condition = None,
+    *,
+    integrator: Integrator,
+    steps: int = 50,
+    times: Sequence[float] | Tensor | None = None,
+    path: Path | None = None,
+    diffusion: DiffusionCoefficient | None = None,
+    guidance: Guidance | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Carry x0 to samples.
+
+    Arguments:
+        model: Gives velocity, and the score if the integrator is stochastic.
+        x0: Draws of p_init, shape (batch, *event).
+        y: Conditions.
+        integrator: Solves the ODE or SDE.
+        steps: Equal steps from 0 to 1.
+        times: The times to step through instead.
+        path: Which path the model is of; by default the model's own.
+        diffusion: sigma_t, for a stochastic integrator.
+        guidance: Steers by the condition.
+        generator: The source of the noise of an SDE.
+
+    Returns:
+        Shape (batch, *event).
+
+    Raises:
+        UnsupportedError: The model does not give what the integrator needs.
+
+    Example:
+        >>> x = sample(model, torch.randn(1000, 2), integrator=Heun(), steps=50)
+    """
+    found = path or getattr(model, "path", None)
+    if not isinstance(found, Path):
+        raise UnsupportedError("this model does not say its path: pass path=...")
+    grid = torch.linspace(0, 1, steps + 1, dtype=torch.float64) if times is None else times
+    sampler = Sampler(integrator, grid, diffusion=diffusion, guidance=guidance)
+    if problems := sampler.problems(model, found):
+        raise UnsupportedError("; ".join(problems))
+    return sampler.sample(model, found, x0, y, generator)

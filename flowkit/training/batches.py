@@ -1,0 +1,104 @@
+"""Batches without end from a data source, normalised, on the device, and resumable to the sample."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..conditions import select_condition, to_device
+from ..interfaces.data import Dataset, DataSource, InMemory
+
+__all__ = ["Batches"]
+
+_DRAWN_AT_ONCE = 2**16
+_RESIDENT = 2**26
+"""Data sets of up to this many numbers are kept, normalised, on the device (256 MiB in float32)."""
+
+
+class Batches(Iterator[Batch]):
+    """An endless stream of training batches.
+
+    A finite data set is gone through in a new random order every epoch, less what does not fill a batch; it is
+    drawn from with replacement if it is smaller than a batch. Draws are made in bulk.
+
+    Arguments:
+        data: The data.
+        batch_size: Samples a batch, over all processes.
+        seed: Of the order, or of the draws.
+        device: Where batches go.
+        rank: The index of this process.
+        world: How many processes share a batch.
+    """
+
+    def __init__(
+        self,
+        data: DataSource,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.data, self.device = data, torch.device(device)
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self._generator = torch.Generator().manual_seed(seed)
+        self._resident: Batch | None = None
+        if isinstance(data, InMemory) and data.z.numel() <= _RESIDENT:
+            self._resident = self._on_device(Batch(data.z, data.y))
+        self._start_state = self._generator.get_state()
+        self._position = self._count = 0
+        self._index: Tensor | None = None
+        self._chunk: Batch | None = None
+
+    def __next__(self) -> Batch:
+        if self._position == self._count:
+            self._refill()
+        first = self._position * self.batch_size
+        self._position += 1
+        share = self.batch_size // self.world
+        part = slice(first + self.rank * share, first + (self.rank + 1) * share)
+        if self._chunk is not None:
+            return Batch(self._chunk.z[part], select_condition(self._chunk.y, part))
+        assert self._index is not None
+        assert isinstance(self.data, Dataset)
+        return self._on_device(self.data.take(self._index[part]))
+
+    def state(self) -> tuple[Tensor, int]:
+        """Where the stream is: the generator's state when its bulk was drawn, and the batches used of it."""
+        return self._start_state, self._position
+
+    def restore(self, state: Tensor, position: int) -> None:
+        """Go to where `state` was taken."""
+        self._generator.set_state(state)
+        self._position = self._count = 0
+        if position:
+            self._refill()
+            self._position = position
+        else:
+            self._start_state = state
+
+    def _refill(self) -> None:
+        self._start_state = self._generator.get_state()
+        self._position = 0
+        self._chunk = self._index = None
+        if not isinstance(self.data, Dataset):
+            self._count = max(1, _DRAWN_AT_ONCE // self.batch_size)
+            self._chunk = self._on_device(self.data.draw(self._count * self.batch_size, self._generator))
+            return
+        size = len(self.data)
+        self._count = max(1, size // self.batch_size)
+        if size >= self.batch_size:
+            index = torch.randperm(size, generator=self._generator)
+        else:
+            index = torch.randint(size, (self.batch_size,), generator=self._generator)
+        if self._resident is None:
+            self._index = index
+            return
+        index = index.to(self.device)
+        self._chunk = Batch(self._resident.z[index], select_condition(self._resident.y, index))
+
+    def _on_device(self, batch: Batch) -> Batch:
+        z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))
+        return Batch(z, to_device(batch.y, self.device))
+

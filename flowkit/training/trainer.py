@@ -1,0 +1,258 @@
+"""The training loop, on Accelerate."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..batch import Batch
+from ..conditions import drop_condition
+from ..config.sections import TrainingSettings
+from ..errors import ConfigError, TrainingError, TrainingInterrupted
+from ..interfaces.callback import Callback, TrainingState
+from ..interfaces.coupling import Coupling
+from ..interfaces.data import DataSource
+from ..interfaces.loss import Loss
+from ..interfaces.source import Source
+from ..model import Model
+from ..random import derive_seed
+from .batches import Batches
+from .checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from .ema import EMA
+from .interrupt import Interrupt
+
+__all__ = ["Trainer"]
+
+_PROGRESS_SECONDS = 0.25
+
+
+class Trainer:
+    """Trains a model: data -> coupling -> path -> loss, one optimizer step after another.
+
+    Arguments:
+        model: What is trained.
+        loss: What it regresses.
+        data: Where z comes from.
+        source: Where x0 comes from.
+        coupling: Which goes with which.
+        settings: How long, how fast.
+        folder: The run folder, for checkpoints.
+        callbacks: What watches.
+        facts: What `state.json` must hold beside the step, to build the model again.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        data: DataSource,
+        source: Source,
+        coupling: Coupling,
+        settings: TrainingSettings,
+        folder: Path,
+        callbacks: Sequence[Callback] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        if settings.batch_size % world:
+            raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
+        device = self.accelerator.device
+        self.model, self.loss, self.source, self.coupling = model.to(device), loss, source, coupling
+        self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
+        self.callbacks = list(callbacks) if self.accelerator.is_main_process else []
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.ema = EMA(self.parameters, settings.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=device.type in ("cpu", "cuda", "mps") or None,
+        )
+        self._network = model.network
+        self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, rank, world)
+        self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
+        self.event_shape = data.spec.event_shape
+        self.step = 0
+        self._losses: list[Tensor] = []
+        self._last_good: Checkpoint | None = None
+
+    def fit(self, resume: bool = False) -> None:
+        """Train to the last step, then leave the averaged weights in the model.
+
+        Arguments:
+            resume: Go on from the newest checkpoint of the run folder.
+
+        Raises:
+            TrainingError: The loss is no longer a number. The last good checkpoint stays.
+            TrainingInterrupted: A signal came; the checkpoint of that step is written.
+        """
+        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), Interrupt() as interrupt:
+            torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
+            if resume and (checkpoint := latest_checkpoint(self.folder)):
+                self._restore(checkpoint)
+            prepared, self.optimizer = self.accelerator.prepare(self._network, self.optimizer)
+            self.model.network = prepared
+            state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
+            self._tell("training_started", state)
+            try:
+                self._loop(state, interrupt)
+            finally:
+                self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+                self._tell("training_ended", state)
+        with torch.no_grad():
+            for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
+                parameter.copy_(average)
+
+    def _loop(self, state: TrainingState, interrupt: Interrupt) -> None:
+        settings = self.settings
+        self.model.train()
+        logged_at, logged_step = time.perf_counter(), self.step
+        shown_at = logged_at
+        while self.step < settings.steps:
+            self._losses.append(self._train_step(next(self.batches)))
+            self.step += 1
+            last = self.step == settings.steps
+            now = time.perf_counter()
+            if last or self.step % settings.log_every == 0:
+                state.step, state.losses = self.step, self._fetch_losses()
+                state.steps_per_second = (self.step - logged_step) / (now - logged_at)
+                state.learning_rate = self._learning_rate()
+                self._tell("logged", state)
+                logged_at, logged_step = now, self.step
+            if now - shown_at > _PROGRESS_SECONDS:
+                state.step, shown_at = self.step, now
+                self._tell("progressed", state)
+            if last or self.step % settings.checkpoint_every == 0:
+                self._save(state)
+            if interrupt.signal is not None and not last:
+                checkpoint = self._save(state)
+                raise TrainingInterrupted(
+                    f"stopped at step {self.step} of {settings.steps}; {checkpoint.folder} holds everything to go on",
+                    interrupt.signal,
+                )
+
+    def _train_step(self, batch: Batch) -> Tensor:
+        z, y = batch
+        if self.settings.condition_dropout and y is not None:
+            chance = torch.rand(len(z), generator=self.generator, device=z.device)
+            y = drop_condition(y, chance < self.settings.condition_dropout)
+        x0 = self.source.sample(len(z), self.event_shape, self.generator, z.device, z.dtype)
+        x0, z, y = self.coupling.pair(x0, z, y, self.generator)
+        loss = self.loss(self.model, x0, z, y, self.generator).mean()
+        self.accelerator.backward(loss)
+        if self.settings.gradient_clip is not None:
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update(self.step + 1)
+        return loss.detach()
+
+    def _learning_rate(self) -> float:
+        settings = self.settings
+        rate = settings.learning_rate * min(1.0, (self.step + 1) / max(1, settings.warmup_steps))
+        if settings.decay == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * self.step / settings.steps))
+        return rate
+
+    def _fetch_losses(self) -> list[float]:
+        """The losses since the last fetch, averaged over processes; the one place that waits for the device."""
+        if not self._losses:
+            return []
+        losses = self.accelerator.reduce(torch.stack(self._losses).float(), "mean").tolist()
+        self._losses = []
+        for i, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                self._stop_at_bad_loss(self.step - len(losses) + i + 1, f"the loss became {loss}")
+        return losses
+
+    def _stop_at_bad_loss(self, step: int, what: str) -> None:
+        kept = f"the last good checkpoint is {self._last_good.folder}" if self._last_good else "no checkpoint yet"
+        raise TrainingError(
+            f"{what} at step {step}; {kept}. Try a lower training.learning_rate, or a training.gradient_clip"
+        )
+
+    def _save(self, state: TrainingState) -> Checkpoint:
+        self._refuse_to_save_bad_weights(state)
+        rank = self.accelerator.process_index
+        stream, position = self.batches.state()
+        random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+        if self.accelerator.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
+        tensors: dict[str, Mapping[str, Tensor]] = {f"random-{rank}": random}
+        facts = self.facts | {"step": self.step, "batches": position, "processes": self.accelerator.num_processes}
+        tensors |= {
+            "model": self._model_state(),
+            "ema": self._model_state() | dict(zip(self.names, self.ema.averages, strict=True)),
+            "optimizer": self._optimizer_state(),
+        }
+        if self.accelerator.scaler is not None:
+            facts["scaler"] = self.accelerator.scaler.state_dict()
+        folder = self.folder / "checkpoints" / f"step-{self.step:08d}"
+        if self.accelerator.is_main_process:
+            self._last_good = save_checkpoint(
+                self.folder, self.step, tensors, facts, self.settings.keep_checkpoints
+            )
+            self._tell("checkpoint_saved", state, folder)
+        self.accelerator.wait_for_everyone()
+        if rank:
+            save_file(random, folder / f"random-{rank}.safetensors")
+            self._last_good = Checkpoint(folder)
+        return Checkpoint(folder)
+
+    def _refuse_to_save_bad_weights(self, state: TrainingState) -> None:
+        """Never save what a bad loss or gradient has spoilt."""
+        state.losses = [*state.losses, *self._fetch_losses()] if self._losses else state.losses
+        norms = torch._foreach_norm([*self.parameters, *self.ema.averages])
+        if not bool(torch.stack(norms).isfinite().all()):
+            self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
+
+    def _model_state(self) -> dict[str, Tensor]:
+        model = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
+        buffers = {name: value for name, value in self.model.state_dict().items() if "." not in name}
+        return buffers | {f"network.{name}": value for name, value in model.state_dict().items()}
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        state = self.optimizer.state_dict()["state"]
+        return {
+            f"{self.names[index]}/{key}": torch.as_tensor(value)
+            for index, entries in state.items()
+            for key, value in entries.items()
+        }
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        facts = checkpoint.state()
+        self.model.load_state_dict(checkpoint.tensors("model"))
+        averages = checkpoint.tensors("ema")
+        for name, average in zip(self.names, self.ema.averages, strict=True):
+            average.copy_(averages[name])
+        state = self.optimizer.state_dict()
+        index = {name: i for i, name in enumerate(self.names)}
+        for key, value in checkpoint.tensors("optimizer").items():
+            name, _, entry = key.rpartition("/")
+            state["state"].setdefault(index[name], {})[entry] = value
+        self.optimizer.load_state_dict(state)
+        random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
+        self.batches.restore(random["batches"], facts["batches"])
+        self.generator.set_state(random["generator"])
+        torch.set_rng_state(random["torch"])
+        if "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
+        if "scaler" in facts and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(facts["scaler"])
+        self.step = facts["step"]
+        self._last_good = checkpoint
+
+    def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(state, *arguments)
