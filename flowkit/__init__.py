@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from .interfaces.callback import Callback as Callback
     from .interfaces.callback import TrainingState as TrainingState
     from .interfaces.coupling import Coupling as Coupling
+    from .interfaces.data import Dataset as Dataset
     from .interfaces.data import DataSource as DataSource
     from .interfaces.data import DataSpec as DataSpec
-    from .interfaces.data import Dataset as Dataset
     from .interfaces.data import InMemory as InMemory
     from .interfaces.data import Normalization as Normalization
     from .interfaces.diffusion import DiffusionCoefficient as DiffusionCoefficient
@@ -73,19 +73,59 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "batch": ("Batch",),
-    "conditions": ("Condition", "concat_conditions", "drop_condition", "no_condition", "select_condition",),
-    "dynamics": ("ODE", "SDE", "Dynamics",),
-    "errors": ("CheckpointError", "ConfigError", "DataError", "FlowkitError", "PluginError", "RunExistsError", "TrainingError", "TrainingInterrupted", "UnknownComponentError", "UnsupportedError",),
-    "evaluation": ("Evaluation", "evaluate",),
-    "injection": ("EventShape", "NumClasses", "Outputs",),
-    "interfaces.callback": ("Callback", "TrainingState",),
+    "conditions": (
+        "Condition",
+        "concat_conditions",
+        "drop_condition",
+        "no_condition",
+        "select_condition",
+    ),
+    "dynamics": (
+        "ODE",
+        "SDE",
+        "Dynamics",
+    ),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "FlowkitError",
+        "PluginError",
+        "RunExistsError",
+        "TrainingError",
+        "TrainingInterrupted",
+        "UnknownComponentError",
+        "UnsupportedError",
+    ),
+    "evaluation": (
+        "Evaluation",
+        "evaluate",
+    ),
+    "injection": (
+        "EventShape",
+        "NumClasses",
+        "Outputs",
+    ),
+    "interfaces.callback": (
+        "Callback",
+        "TrainingState",
+    ),
     "interfaces.coupling": ("Coupling",),
-    "interfaces.data": ("DataSource", "DataSpec", "Dataset", "InMemory", "Normalization",),
+    "interfaces.data": (
+        "DataSource",
+        "DataSpec",
+        "Dataset",
+        "InMemory",
+        "Normalization",
+    ),
     "interfaces.diffusion": ("DiffusionCoefficient",),
     "interfaces.guidance": ("Guidance",),
     "interfaces.head": ("Head",),
     "interfaces.integrator": ("Integrator",),
-    "interfaces.loss": ("Loss", "Weighting",),
+    "interfaces.loss": (
+        "Loss",
+        "Weighting",
+    ),
     "interfaces.metric": ("Metric",),
     "interfaces.network": ("Network",),
     "interfaces.path": ("Path",),
@@ -93,18 +133,32 @@ _MODULES = {
     "interfaces.quantity": ("Quantity",),
     "interfaces.schedule": ("Schedule",),
     "interfaces.source": ("Source",),
-    "interfaces.time": ("TimeGrid", "TimeSampler",),
+    "interfaces.time": (
+        "TimeGrid",
+        "TimeSampler",
+    ),
     "likelihood": ("log_prob",),
     "model": ("Model",),
     "pipeline.builder": ("PipelineBuilder",),
     "pipeline.create": ("create",),
     "pipeline.pipeline": ("Pipeline",),
-    "random": ("BlockGenerator", "Generator", "randn_like",),
-    "sampling": ("Sampler", "sample",),
-    "shapes": ("Time", "batch_times", "expand_time",),
+    "random": (
+        "BlockGenerator",
+        "Generator",
+        "randn_like",
+    ),
+    "sampling": (
+        "Sampler",
+        "sample",
+    ),
+    "shapes": (
+        "Time",
+        "batch_times",
+        "expand_time",
+    ),
 }
 
-__all__ = sorted(name for names in _MODULES.values() for name in names)  # noqa: PLE0605
+__all__ = sorted(name for names in _MODULES.values() for name in names)
 
 __getattr__ = lazy_names(__name__, _MODULES)
 

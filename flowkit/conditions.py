@@ -11,7 +11,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Condition", "concat_conditions", "drop_condition", "no_condition", "select_condition", "to_device"]
+__all__ = [
+    "Condition",
+    "concat_conditions",
+    "drop_condition",
+    "no_condition",
+    "select_condition",
+    "to_device",
+]
 
 Condition: TypeAlias = Tensor | Mapping[str, Tensor] | None
 

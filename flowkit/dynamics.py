@@ -56,9 +56,7 @@ class SDE(Dynamics):
         https://arxiv.org/abs/2011.13456
     """
 
-    def __init__(
-        self, model: Predictor, sigma: DiffusionCoefficient, path: Path, y: Condition = None
-    ) -> None:
+    def __init__(self, model: Predictor, sigma: DiffusionCoefficient, path: Path, y: Condition = None) -> None:
         self.model, self.sigma, self.path, self.y = model, sigma, path, y
 
     def drift(self, x: Tensor, t: float) -> Tensor:

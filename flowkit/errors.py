@@ -72,9 +72,7 @@ class Gathered:
                 [
                     problem
                     for error in self.errors
-                    for problem in (
-                        error.problems if isinstance(error, ConfigError) else (Problem("", str(error)),)
-                    )
+                    for problem in (error.problems if isinstance(error, ConfigError) else (Problem("", str(error)),))
                 ]
             )
 

@@ -40,9 +40,7 @@ class Model(nn.Module, Predictor):
         """Whether the head predicts it or the path converts something to it."""
         return any(self.path.can_convert(given, wanted) for given in self.head.quantities)
 
-    def predict(
-        self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]
-    ) -> tuple[Tensor, ...]:
+    def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """Several fields at (x, t) from one call of the network. See `Predictor.predict`."""
         given = self.head.predict(self.network, x, batch_times(t, x), y)
         return tuple(self._field(given, x, t, quantity) for quantity in wanted)

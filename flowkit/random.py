@@ -52,7 +52,5 @@ Generator = torch.Generator | BlockGenerator
 def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
     """Standard normal noise of the shape, dtype and device of x, from either kind of generator."""
     if isinstance(generator, BlockGenerator):
-        return generator.draw(
-            lambda n, g: torch.randn((n, *x.shape[1:]), generator=g, dtype=x.dtype, device=x.device)
-        )
+        return generator.draw(lambda n, g: torch.randn((n, *x.shape[1:]), generator=g, dtype=x.dtype, device=x.device))
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

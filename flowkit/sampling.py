@@ -63,9 +63,7 @@ class Sampler:
         if not self.integrator.stochastic:
             return ODE(guided, y)
         if self.diffusion is None:
-            raise UnsupportedError(
-                f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient"
-            )
+            raise UnsupportedError(f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient")
         return SDE(guided, self.diffusion, path, y)
 
     def grid(self, path: Path | None = None) -> list[float]:

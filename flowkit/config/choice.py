@@ -73,8 +73,7 @@ def build(value: Any, registry: Registry, where: str = "", **injected: Any) -> A
     cls = registry.load(value.entry)
     form = form_of(cls, registry.kinds)
     arguments = {
-        name: build(setting, registry, f"{where}.{name}", **injected)
-        for name, setting in value.settings.items()
+        name: build(setting, registry, f"{where}.{name}", **injected) for name, setting in value.settings.items()
     }
     arguments |= {name: injected[key] for name, key in form.injected.items() if key in injected}
     try:

@@ -137,14 +137,12 @@ def _event(data: Any, registry: Registry) -> str:
         for entry in registry.of_kind("data"):
             if name in (entry.component.name, entry.qualified):
                 return entry.component.yields
-    entry = registry.entry_of("data", data)
-    return entry.component.yields if entry else "vector"
+    registered = registry.entry_of("data", data)
+    return registered.component.yields if registered else "vector"
 
 
 def _read(given: Mapping[str, Any], resolver: Resolver) -> Config:
-    components = {
-        kind: resolver.slot(Slot(kind), given.get(kind, REQUIRED), kind) for kind in COMPONENTS
-    }
+    components = {kind: resolver.slot(Slot(kind), given.get(kind, REQUIRED), kind) for kind in COMPONENTS}
     training = resolver.form(Form(TrainingSettings), given.get("training"), "training")
     sampling = _sampling(resolver, given.get("sampling"))
     evaluation = resolver.form(EVALUATION, given.get("evaluation"), "evaluation")

@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """The mapping in a YAML text."""
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{where}{line}: not valid YAML: {error.problem}") from None
@@ -61,7 +61,7 @@ def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, 
         if not equals or not all(keys):
             raise ConfigError(f"{assignment!r} is not of the form section.setting=value")
         try:
-            value = yaml.load(text, _Loader)  # noqa: S506
+            value = yaml.load(text, _Loader)
         except yaml.YAMLError:
             raise ConfigError(f"{assignment!r}: the value is not valid YAML") from None
         result = _set(result, keys, value)
@@ -73,12 +73,15 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     result = dict(first)
     for key, value in second.items():
         before = result.get(key)
-        same = isinstance(value, Mapping) and isinstance(before, Mapping)
-        if same and value.get("name", before.get("name")) == before.get("name"):
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and _same_component(before, value):
             result[key] = merge(before, value)
         else:
             result[key] = value
     return result
+
+
+def _same_component(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return "name" not in after or after["name"] == before.get("name")
 
 
 def _set(node: Any, keys: list[str], value: Any) -> Any:
@@ -99,10 +102,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is given twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -87,7 +87,7 @@ def form_of(cls: type, kinds: Mapping[str, Kind]) -> Form:
 def plain_model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
     """A pydantic model that allows these fields and no others."""
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=False)
-    return create_model(name, __config__=config, **dict(fields))  # type: ignore[call-overload, no-any-return]
+    return create_model(name, __config__=config, **dict(fields))  # type: ignore[call-overload]
 
 
 def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:

@@ -109,8 +109,7 @@ class Resolver:
         if not isinstance(given, interface):
             self.problem(
                 where,
-                f"takes the name of a {kind}, a mapping with a name, or a {interface.__name__} object; "
-                f"got {given!r}",
+                f"takes the name of a {kind}, a mapping with a name, or a {interface.__name__} object; got {given!r}",
             )
             return None
         return self.describe(kind, given) or Choice(kind, None, {}, given)

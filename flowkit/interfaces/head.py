@@ -30,9 +30,7 @@ class Head(ABC):
         """How many event-shaped outputs the network must have."""
         return len(self.quantities)
 
-    def predict(
-        self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None
-    ) -> dict[Quantity, Tensor]:
+    def predict(self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None) -> dict[Quantity, Tensor]:
         """Call the network and name what it returns.
 
         Arguments:

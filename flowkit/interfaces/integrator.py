@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
@@ -28,9 +29,7 @@ class Integrator(ABC):
     """Whether a step from t to s evaluates the drift at s, which at s = 1 not every model has."""
 
     @abstractmethod
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """The state at time s from the state x at time t.
 
         Arguments:
@@ -42,17 +41,25 @@ class Integrator(ABC):
         """
 
     def trajectory(
-        self, dynamics: Dynamics, x: Tensor, times: Sequence[float] | Tensor, generator: Generator | None = None
+        self,
+        dynamics: Dynamics,
+        x: Tensor,
+        times: Sequence[float] | Tensor,
+        generator: Generator | None = None,
     ) -> Iterator[Tensor]:
         """The states at `times`, the first being x itself."""
         points = times.tolist() if isinstance(times, Tensor) else list(times)
         yield x
-        for t, s in zip(points[:-1], points[1:], strict=True):
+        for t, s in pairwise(points):
             x = self.step(dynamics, x, t, s, generator)
             yield x
 
     def integrate(
-        self, dynamics: Dynamics, x: Tensor, times: Sequence[float] | Tensor, generator: Generator | None = None
+        self,
+        dynamics: Dynamics,
+        x: Tensor,
+        times: Sequence[float] | Tensor,
+        generator: Generator | None = None,
     ) -> Tensor:
         """The state at the last of `times` from the state x at the first."""
         for state in self.trajectory(dynamics, x, times, generator):

@@ -18,9 +18,7 @@ class Predictor(ABC):
     """
 
     @abstractmethod
-    def predict(
-        self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]
-    ) -> tuple[Tensor, ...]:
+    def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """Several fields at (x, t), from one evaluation.
 
         Arguments:

@@ -1,16 +1,16 @@
 """Builds a pipeline step by step, in Python."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..config.config import read_config
-from ..config.files import merge, parse_yaml, read_yaml
+from ..config.files import merge, read_yaml
 from ..plugins.manager import PluginManager, installed_plugins
 from .pipeline import Pipeline
+from .recipes import recipe_config
 
-__all__ = ["PipelineBuilder", "recipe_config"]
+__all__ = ["PipelineBuilder"]
 
 
 class PipelineBuilder:
@@ -98,9 +98,3 @@ class PipelineBuilder:
     def _set(self, section: str, settings: Mapping[str, Any]) -> "PipelineBuilder":
         self._given[section] = {**self._given.get(section, {}), **settings}
         return self
-
-
-def recipe_config(name: str, plugins: PluginManager) -> dict[str, Any]:
-    """The configuration of a recipe."""
-    package, _, file = plugins.recipe(name).target.partition(":")
-    return parse_yaml(resources.files(package).joinpath(file).read_text(encoding="utf-8"), f"recipe {name}")

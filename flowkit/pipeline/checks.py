@@ -53,7 +53,10 @@ def _guidance_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[s
             f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: set it to 0.1",
         )
     if dropout and pipeline.spec.num_classes is None:
-        yield "training.condition_dropout", f"is {dropout:g}, and these data have no labels to drop: set it to 0"
+        yield (
+            "training.condition_dropout",
+            f"is {dropout:g}, and these data have no labels to drop: set it to 0",
+        )
 
 
 def _network_problem(pipeline: "Pipeline") -> str | None:

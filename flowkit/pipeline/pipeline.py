@@ -280,11 +280,12 @@ class Pipeline:
         return labels
 
     def _build(self, kind: str, gathered: Gathered, **injected: Any) -> Any:
-        """One part, its random weights drawn from the seed of the configuration."""
+        """One part, its random weights drawn from the seed of the configuration; None if it was refused."""
+        made: dict[str, Any] = {}
         with gathered.within(kind), torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self._config.training.seed, 0))
-            return build(self._config.components[kind], self._registry, kind, **injected)
-        return None
+            made[kind] = build(self._config.components[kind], self._registry, kind, **injected)
+        return made.get(kind)
 
     def _states(
         self, n: int, y: Tensor | None, seed: int, sampling: Mapping[str, Any], every: bool
@@ -323,9 +324,7 @@ class Pipeline:
             name: build(given[name], self._registry, f"sampling.{name}")
             for name in ("integrator", "grid", "diffusion", "guidance")
         }
-        return Sampler(
-            built["integrator"], built["grid"], given["steps"], built["diffusion"], built["guidance"]
-        )
+        return Sampler(built["integrator"], built["grid"], given["steps"], built["diffusion"], built["guidance"])
 
     def _data_mean(self) -> Tensor:
         """E[z] in the model's units, from up to 65,536 draws."""

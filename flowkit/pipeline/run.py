@@ -1,9 +1,9 @@
 """The folder that a run lives in.
 
-    config.yaml        complete, with the plugins and versions it used
-    checkpoints/       the newest few
-    metrics.jsonl      one line every `training.log_every` steps
-    samples.png, loss.png, trajectory.gif
+config.yaml        complete, with the plugins and versions it used
+checkpoints/       the newest few
+metrics.jsonl      one line every `training.log_every` steps
+samples.png, loss.png, trajectory.gif
 """
 
 import json

@@ -101,4 +101,3 @@ class Batches(Iterator[Batch]):
     def _on_device(self, batch: Batch) -> Batch:
         z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))
         return Batch(z, to_device(batch.y, self.device))
-

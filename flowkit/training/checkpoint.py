@@ -1,11 +1,11 @@
 """Checkpoints: a folder of safetensors and one JSON file, written whole or not at all. Nothing unpickles.
 
-    checkpoints/step-00003000/
-        model.safetensors       the weights in training
-        ema.safetensors         the averaged weights, which sampling uses
-        optimizer.safetensors   the optimizer's state, parameter by parameter
-        random-0.safetensors    the random states of process 0
-        state.json              the step, and what must be known to build the model again
+checkpoints/step-00003000/
+    model.safetensors       the weights in training
+    ema.safetensors         the averaged weights, which sampling uses
+    optimizer.safetensors   the optimizer's state, parameter by parameter
+    random-0.safetensors    the random states of process 0
+    state.json              the step, and what must be known to build the model again
 """
 
 import json
@@ -102,9 +102,7 @@ def save_checkpoint(
         partial.rename(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(
-            f"{folder}: could not be written ({error}); earlier checkpoints are untouched"
-        ) from error
+        raise CheckpointError(f"{folder}: could not be written ({error}); earlier checkpoints are untouched") from error
     for old in sorted(folder.parent.glob("step-[0-9]*[0-9]"))[:-keep]:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)

@@ -190,7 +190,11 @@ class Trainer:
         if self.accelerator.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
         tensors: dict[str, Mapping[str, Tensor]] = {f"random-{rank}": random}
-        facts = self.facts | {"step": self.step, "batches": position, "processes": self.accelerator.num_processes}
+        facts = self.facts | {
+            "step": self.step,
+            "batches": position,
+            "processes": self.accelerator.num_processes,
+        }
         tensors |= {
             "model": self._model_state(),
             "ema": self._model_state() | dict(zip(self.names, self.ema.averages, strict=True)),
@@ -200,9 +204,7 @@ class Trainer:
             facts["scaler"] = self.accelerator.scaler.state_dict()
         folder = self.folder / "checkpoints" / f"step-{self.step:08d}"
         if self.accelerator.is_main_process:
-            self._last_good = save_checkpoint(
-                self.folder, self.step, tensors, facts, self.settings.keep_checkpoints
-            )
+            self._last_good = save_checkpoint(self.folder, self.step, tensors, facts, self.settings.keep_checkpoints)
             self._tell("checkpoint_saved", state, folder)
         self.accelerator.wait_for_everyone()
         if rank:

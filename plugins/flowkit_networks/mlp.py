@@ -1,6 +1,7 @@
 """A fully connected network."""
 
 import math
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -44,7 +45,7 @@ class MLP(nn.Module, Network):
         self.label = LabelEmbedding(num_classes, width) if num_classes else None
         widths = [size + 2 * frequencies + (width if num_classes else 0)] + [width] * depth
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(width, outputs * size))
 

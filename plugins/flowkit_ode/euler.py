@@ -12,8 +12,6 @@ class Euler(Integrator):
 
     order = 1
 
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, one evaluation."""
         return x + (s - t) * dynamics.drift(x, t)

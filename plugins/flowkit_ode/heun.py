@@ -17,9 +17,7 @@ class Heun(Integrator):
     order = 2
     evaluates_end = True
 
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, two evaluations."""
         first = dynamics.drift(x, t)
         second = dynamics.drift(x + (s - t) * first, s)

@@ -12,9 +12,7 @@ class Midpoint(Integrator):
 
     order = 2
 
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, two evaluations."""
         half = (s - t) / 2
         return x + (s - t) * dynamics.drift(x + half * dynamics.drift(x, t), t + half)

@@ -13,9 +13,7 @@ class RK4(Integrator):
     order = 4
     evaluates_end = True
 
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, four evaluations."""
         h, middle = s - t, (t + s) / 2
         k1 = dynamics.drift(x, t)

@@ -42,7 +42,7 @@ class BetaDiffusion(DiffusionCoefficient):
         self.scale = scale
 
     def sigma(self, t: float, path: Path) -> float:
-        """scale times beta_t."""
+        """Scale times beta_t."""
         beta = path.schedule.beta(torch.tensor(t, dtype=torch.float64))  # type: ignore[attr-defined]
         return self.scale * float(beta)
 

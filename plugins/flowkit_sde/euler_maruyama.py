@@ -21,9 +21,7 @@ class EulerMaruyama(Integrator):
     order = 1
     stochastic = True
 
-    def step(
-        self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None
-    ) -> Tensor:
+    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, one evaluation."""
         if s < t:
             raise ValueError(f"an SDE is solved forwards in time, not from {t} to {s}")

@@ -1,0 +1,84 @@
+"""The `flowkit` command."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+from ..errors import ConfigError, FlowkitError
+from .components import list_components, plugins, show
+from .sampling import evaluate, sample
+from .training import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="flowkit",
+    help="Train and sample flow-matching and diffusion models; every part is a plugin.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.command()(sample)
+app.command()(evaluate)
+app.command("list")(list_components)
+app.command()(show)
+app.command()(plugins)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flowkit-torch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train and sample flow-matching and diffusion models; every part is a plugin."""
+
+
+def main() -> None:
+    """Run the command line, and turn every expected failure into one message and an exit code.
+
+    2: the command or the configuration cannot be meant. 1: something failed. 128 + n: stopped by signal n.
+    """
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
+    try:
+        app()
+    except FlowkitError as error:
+        if debug:
+            raise
+        _report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("[bold red]stopped[/]")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        _report(error)
+        sys.exit(1)
+
+
+def _report(error: Exception) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        console.print(f"[bold red]error:[/] {len(error.problems)} problems in the configuration")
+        for problem in error.problems:
+            console.print(f"  {problem}", markup=False)
+        return
+    text = str(error) or type(error).__name__
+    if not isinstance(error, FlowkitError):
+        text = f"{type(error).__name__}: {text} (unexpected; --debug shows where)"
+    console.print("[bold red]error:[/] ", end="")
+    console.print(text, markup=False)

@@ -1,0 +1,81 @@
+"""`flowkit sample` and `flowkit evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..config.files import override
+from ..errors import ConfigError
+
+__all__ = ["evaluate", "sample"]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings of sampling to change, such as sampling.guidance.scale=3.", metavar="[S.K=V]..."),
+]
+RunArgument = Annotated[Path, typer.Argument(help="The run folder.")]
+IntegratorOption = Annotated[str | None, typer.Option(help="Another integrator (flowkit list integrator).")]
+StepsOption = Annotated[int | None, typer.Option(help="Another number of steps.")]
+
+
+def sample(
+    run: RunArgument,
+    overrides: Overrides = None,
+    n: Annotated[int, typer.Option("-n", help="How many samples.", min=1)] = 1000,
+    out: Annotated[
+        Path, typer.Option(help="Where to: .npy, .npz, .safetensors, .csv, or a folder of .png for images.")
+    ] = Path("samples.npy"),
+    label: Annotated[list[int] | None, typer.Option(help="A class; give several and they take turns.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
+    integrator: IntegratorOption = None,
+    steps: StepsOption = None,
+) -> None:
+    """Draw samples from a run into a file."""
+    from ..export import check_writable, write_samples
+
+    check_writable(out)
+    changes = _changes(overrides, integrator, steps)
+    from ..pipeline.pipeline import Pipeline
+
+    pipeline = Pipeline.load(run)
+    y = pipeline.labels(n, None if not label else [label[i % len(label)] for i in range(n)])
+    x = pipeline.sample(n, y, seed=seed, **_merged(pipeline, changes))
+    write_samples(out, x, y, pipeline.spec)
+    shape = " x ".join(str(size) for size in x.shape)
+    Console(highlight=False, soft_wrap=True).print(f"{shape} samples in {out}")
+
+
+def evaluate(
+    run: RunArgument,
+    overrides: Overrides = None,
+    seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
+    integrator: IntegratorOption = None,
+    steps: StepsOption = None,
+) -> None:
+    """Measure samples of a run against its data."""
+    changes = _changes(overrides, integrator, steps)
+    from ..pipeline.pipeline import Pipeline
+    from .training import print_evaluations
+
+    pipeline = Pipeline.load(run)
+    results = pipeline.evaluate(seed=seed, **_merged(pipeline, changes))
+    print_evaluations(results, Console(highlight=False, soft_wrap=True))
+
+
+def _changes(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:
+    changes = list(overrides or [])
+    for change in changes:
+        if not change.startswith("sampling."):
+            raise ConfigError(f"{change!r}: of a trained run only the section 'sampling' can be changed")
+    changes += [f"sampling.integrator={integrator}"] if integrator is not None else []
+    changes += [f"sampling.steps={steps}"] if steps is not None else []
+    return changes
+
+
+def _merged(pipeline: Any, changes: list[str]) -> dict[str, Any]:
+    """The settings of `sampling` that the changes touch, the rest of each component kept."""
+    before = {"sampling": pipeline.config["sampling"]}
+    after = override(before, changes)["sampling"]
+    return {key: value for key, value in after.items() if value != before["sampling"].get(key)}

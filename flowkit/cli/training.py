@@ -1,0 +1,93 @@
+"""`flowkit train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..config.files import override, read_yaml
+from ..errors import ConfigError, TrainingInterrupted
+from ..plugins.manager import PluginManager, installed_plugins
+
+__all__ = ["given_config", "train"]
+
+
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe (flowkit list recipe).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings to change, such as training.steps=500.", metavar="[S.K=V]..."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out pictures and metrics.")] = False,
+) -> None:
+    """Train a model: a recipe by its name, or your own configuration."""
+    plugins = installed_plugins()
+    given = override(given_config(config, plugins), overrides or [])
+    folder = out or Path("runs") / Path(config.rpartition("/")[2]).stem
+    from ..config.config import read_config
+    from ..pipeline.run import RunFolder
+
+    settled = read_config(given, plugins)
+    RunFolder(folder).check_free(resume, overwrite)
+    from ..pipeline.pipeline import Pipeline
+    from .progress import ProgressBar
+
+    console = Console(highlight=False, soft_wrap=True)
+    pipeline = Pipeline(settled, plugins)
+    parts = settled.components
+    console.print(
+        f"{parts['data'].name}: {parts['path'].name} path, {parts['network'].name} network "
+        f"({sum(p.numel() for p in pipeline.model.parameters()):,} weights), {parts['loss'].name} loss, "
+        f"{settled.training.steps} steps"
+    )
+    try:
+        pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])
+    except TrainingInterrupted as error:
+        again = f"flowkit train {config} {' '.join(overrides or [])}".strip()
+        error.args = (f"{error}\ngo on with: {again} --out {folder} --resume",)
+        raise
+    if _is_main_process():
+        _report(pipeline, folder, console, no_report)
+
+
+def given_config(name: str, plugins: PluginManager) -> dict[str, Any]:
+    """What a YAML file or a recipe says."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return read_yaml(path)
+    if path.is_file():
+        raise ConfigError(f"{name}: a configuration file should end in .yaml")
+    from ..pipeline.recipes import recipe_config
+
+    return recipe_config(name, plugins)
+
+
+def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> None:
+    from ..pictures import draw_run
+
+    if not no_report:
+        pictures = draw_run(pipeline, folder)
+        print_evaluations(pipeline.evaluate(), console)
+        console.print(f"pictures  {', '.join(str(picture) for picture in pictures)}")
+    console.print(f"run       {folder} (config.yaml, checkpoints/, metrics.jsonl)")
+    console.print(f"next      flowkit sample {folder} -n 5000 --out samples.npy", style="bold")
+
+
+def print_evaluations(evaluations: list[Any], console: Console) -> None:
+    """A line for every metric, the figure beside the one of a perfect model."""
+    for result in evaluations:
+        draws = f"mean of {result.repeats} draws" if result.repeats > 1 else "one draw"
+        console.print(
+            f"{result.metric}: {result.value:.4f}   data against data: {result.floor:.4f}   "
+            f"ratio {result.ratio:.3f}   ({draws} of {result.samples} samples a side)"
+        )
+
+
+def _is_main_process() -> bool:
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)

@@ -1,0 +1,102 @@
+"""Samples into files, by the suffix of the file's name."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from .errors import ConfigError, UnsupportedError
+from .interfaces.data import DataSpec
+
+__all__ = ["check_writable", "to_pixels", "write_samples"]
+
+
+def write_samples(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    """Write samples to `.npy`, `.npz`, `.safetensors`, `.csv`, or `.png` files in a folder (no suffix).
+
+    Arguments:
+        path: Where to.
+        x: Shape (n, *event), in the units of the data.
+        y: Their labels, shape (n,), or None. `.npy` has no room for them.
+        spec: The shape and classes of the data.
+
+    Raises:
+        UnsupportedError: The samples are not images, and a folder of them was asked for.
+        ConfigError: No such format.
+    """
+    check_writable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _WRITERS[path.suffix.lower()](path, x, y, spec)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a format that there is none of, before any work is done."""
+    if path.suffix.lower() not in _WRITERS:
+        known = ", ".join(suffix for suffix in _WRITERS if suffix)
+        raise ConfigError(f"--out {path}: should end in {known}, or be a folder for .png images")
+    if path.is_dir() and path.suffix:
+        raise ConfigError(f"--out {path}: is a folder")
+    if not path.suffix and path.is_file():
+        raise ConfigError(f"--out {path}: is a file without a suffix; a folder of .png images goes elsewhere")
+
+
+def to_pixels(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Images as uint8 of shape (n, height, width, channels); values out of range are clipped.
+
+    Raises:
+        UnsupportedError: The data are not images of 1, 3 or 4 channels.
+    """
+    if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
+        raise UnsupportedError(f"data of shape {spec.event_shape} are not images")
+    black, white = spec.image_range
+    levels = ((x - black) / (white - black)).clamp(0, 1).mul(255).round().byte()
+    return levels.permute(0, 2, 3, 1).numpy()
+
+
+def _write_npy(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    np.save(path, x.numpy())
+
+
+def _write_npz(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    arrays = {"x": x.numpy()} | ({} if y is None else {"y": y.numpy()})
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _write_safetensors(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": x.contiguous()} | ({} if y is None else {"y": y.contiguous()}), path)
+
+
+def _write_csv(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    rows = x.flatten(1).tolist()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([f"x{i}" for i in range(x[0].numel())] + ([] if y is None else ["label"]))
+        for row, label in zip(rows, [None] * len(rows) if y is None else y.tolist(), strict=True):
+            writer.writerow([*row] if label is None else [*row, label])
+
+
+def _write_images(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+    from PIL import Image
+
+    pixels = to_pixels(x, spec)
+    width = len(str(len(pixels) - 1))
+    for i, image in enumerate(pixels):
+        folder = path
+        if y is not None:
+            label = int(y[i])
+            folder = path / (spec.class_names[label] if 0 <= label < len(spec.class_names) else str(label))
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:0{width}d}.png")
+
+
+_WRITERS: dict[str, Callable[[Path, Tensor, Tensor | None, DataSpec], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".safetensors": _write_safetensors,
+    ".csv": _write_csv,
+    "": _write_images,
+}
