@@ -101,15 +101,23 @@ class Dataset(DataSource):
 
 
 class InMemory(Dataset):
-    """A finite set held in memory as two tensors.
+    """A finite set held in memory as two tensors; as it stands, the data source for tensors of your own.
 
     Arguments:
         z: Shape (n, *event).
-        y: The labels, shape (n,), or None.
+        y: The labels 0, 1, ..., shape (n,), or None.
+
+    Example:
+        >>> Pipeline.builder().data(InMemory(torch.randn(1000, 2)))
     """
 
     def __init__(self, z: Tensor, y: Tensor | None = None) -> None:
         self.z, self.y = z, y
+
+    @property
+    def spec(self) -> DataSpec:
+        """Shape and classes, read off the tensors."""
+        return DataSpec(tuple(self.z.shape[1:]), None if self.y is None else int(self.y.max()) + 1)
 
     def __len__(self) -> int:
         return len(self.z)

@@ -82,5 +82,5 @@ def _network_problem(pipeline: "Pipeline") -> str | None:
     wanted = (2, outputs * spec.event_shape[0], *spec.event_shape[1:])
     if getattr(out, "shape", None) != wanted:
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else f"a {type(out).__name__}"
-        return f"{name} returns {shape} for data of shape (2, {str(spec.event_shape)[1:-1]}); the head needs {wanted}"
+        return f"{name} returns {shape} for data of shape {(2, *spec.event_shape)}; the head needs {wanted}"
     return None

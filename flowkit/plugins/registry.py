@@ -146,7 +146,7 @@ class Registry:
         text += f"; choose from: {', '.join(names)}" if names else f"; no installed plugin provides a {kind}"
         elsewhere = sorted(k for k, n in self._entries if n == name and k != kind)
         if elsewhere:
-            text += f" ({name!r} is a {' and a '.join(elsewhere)})"
+            text += f" ({name!r} is the name of a component of kind {' and '.join(elsewhere)})"
         for plugin, reason in self.failures.items():
             text += f"\nplugin {plugin} did not load, and may have provided it: {reason}"
         return text

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..batch import Batch
 from ..conditions import drop_condition
@@ -30,6 +30,7 @@ from .interrupt import Interrupt
 __all__ = ["Trainer"]
 
 _PROGRESS_SECONDS = 0.25
+_UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 class Trainer:
@@ -77,6 +78,10 @@ class Trainer:
             fused=device.type in ("cpu", "cuda", "mps") or None,
         )
         self._network = model.network
+        # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
+        plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
+        self._backward: Callable[[Tensor], None] = Tensor.backward if plain else self.accelerator.backward
+        self._clip = nn.utils.clip_grad_norm_ if plain else self.accelerator.clip_grad_norm_
         self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, rank, world)
         self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
         self.event_shape = data.spec.event_shape
@@ -131,10 +136,11 @@ class Trainer:
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
-            if last or self.step % settings.checkpoint_every == 0:
-                self._save(state)
-            if interrupt.signal is not None and not last:
+            stopped = interrupt.signal is not None and not last
+            if last or stopped or self.step % settings.checkpoint_every == 0:
                 checkpoint = self._save(state)
+            if stopped:
+                assert interrupt.signal is not None
                 raise TrainingInterrupted(
                     f"stopped at step {self.step} of {settings.steps}; {checkpoint.folder} holds everything to go on",
                     interrupt.signal,
@@ -148,11 +154,12 @@ class Trainer:
         x0 = self.source.sample(len(z), self.event_shape, self.generator, z.device, z.dtype)
         x0, z, y = self.coupling.pair(x0, z, y, self.generator)
         loss = self.loss(self.model, x0, z, y, self.generator).mean()
-        self.accelerator.backward(loss)
+        self._backward(loss)
         if self.settings.gradient_clip is not None:
-            self.accelerator.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+            self._clip(self.parameters, self.settings.gradient_clip)
+        rate = self._learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.update(self.step + 1)

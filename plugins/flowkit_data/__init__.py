@@ -1,1 +1,1 @@
-"""Data sources: 2-D toys, digits, arrays and tables, image folders."""
+"""Data sources: toys of the plane, handwritten digits, arrays and tables, folders of images."""

@@ -1,0 +1,119 @@
+"""A training step of flowkit against a hand-written eager PyTorch loop of the same work.
+
+Both train the same network on the same data with conditional flow matching: draw a batch, noise and times, regress
+the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process.
+
+    python benchmarks/training_step.py [--rounds 15] [--steps 200] [--batch 256] [--width 64] [--depth 3]
+"""
+
+import argparse
+import copy
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import flowkit as fk
+
+EMA_DECAY, RATE, WARMUP, CLIP = 0.999, 1e-3, 100, 1.0
+
+
+def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int) -> Callable[[int], None]:
+    """The loop that people write: plain eager PyTorch, Adam with its defaults."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
+    average = copy.deepcopy(network)
+    step = 0
+
+    def run(steps: int) -> None:
+        nonlocal step
+        for _ in range(steps):
+            z = data[torch.randint(len(data), (batch,))]
+            x0 = torch.randn_like(z)
+            t = torch.rand(batch)
+            x = t[:, None] * z + (1 - t[:, None]) * x0
+            loss = (network(x, t) - (z - x0)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+            optimizer.step()
+            with torch.no_grad():
+                for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
+                    mean.lerp_(parameter, 1 - EMA_DECAY)
+            step += 1
+
+    return run
+
+
+class Turns(fk.Callback):
+    """Lets the other loop run a round after each of flowkit's, and times both."""
+
+    def __init__(self, other: Callable[[int], None], steps: int) -> None:
+        self.other, self.steps = other, steps
+        self.times: dict[str, list[float]] = {"hand-written": [], "flowkit": []}
+
+    def training_started(self, state: fk.TrainingState) -> None:
+        self.start = time.perf_counter()
+
+    def logged(self, state: fk.TrainingState) -> None:
+        if state.step % self.steps:
+            return
+        middle = time.perf_counter()
+        self.other(self.steps)
+        end = time.perf_counter()
+        if state.step > self.steps:  # the first round warms up
+            self.times["flowkit"].append((middle - self.start) / self.steps)
+            self.times["hand-written"].append((end - middle) / self.steps)
+        self.start = time.perf_counter()
+
+
+def main() -> None:
+    """Print the medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in {"rounds": 15, "steps": 200, "batch": 256, "width": 64, "depth": 3}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    data = fk.create("data", "moons").draw(20_000, torch.Generator().manual_seed(0)).z
+    total = (options.rounds + 1) * options.steps
+    network = fk.create("network", "mlp", width=options.width, depth=options.depth, event_shape=(2,))
+    turns = Turns(hand_written(copy.deepcopy(network), data, options.batch, total), options.steps)
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = (
+            fk.Pipeline.builder()
+            .data(fk.InMemory(data))
+            .path("gaussian", schedule="condot")
+            .network(network)
+            .head("velocity")
+            .loss("cfm")
+            .training(
+                steps=total,
+                batch_size=options.batch,
+                learning_rate=RATE,
+                warmup_steps=WARMUP,
+                gradient_clip=CLIP,
+                ema_decay=EMA_DECAY,
+                checkpoint_every=total,
+                log_every=min(50, options.steps),
+            )
+            .evaluation(metrics=[])
+            .build()
+        )
+        pipeline.fit(folder, callbacks=[turns])
+    medians = {name: statistics.median(values) for name, values in turns.times.items()}
+    for name, median in medians.items():
+        print(f"{name:14s} {1e6 * median:8.1f} us a step")
+    print(
+        f"ratio flowkit / hand-written: {medians['flowkit'] / medians['hand-written']:.3f}   "
+        f"({torch.get_num_threads()} threads, {options.rounds} rounds of {options.steps} steps, "
+        f"MLP {options.depth} x {options.width}, batch {options.batch})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Arrays and tables from files."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from flowkit import DataError, DataSpec, InMemory, Normalization
+
+from .contents import Contents
+from .read_arrays import read_npy, read_npz, read_safetensors
+from .read_csv import read_csv
+from .read_parquet import read_parquet
+
+__all__ = ["ArrayFile"]
+
+ARRAYS: dict[str, Callable[[Path, str | None, str | None], Contents]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".safetensors": read_safetensors,
+}
+TABLES: dict[str, Callable[[Path, str | None, list[str] | None], Contents]] = {
+    ".csv": read_csv,
+    ".parquet": read_parquet,
+}
+
+
+class ArrayFile(InMemory):
+    """The rows of an array or a table, one data point each, held in memory as float32.
+
+    A one-dimensional array is read as data points of one number. The model sees (n, d) data with every
+    feature standardised, a constant feature only shifted; data with more axes, such as images, are
+    standardised by a single mean and a single deviation.
+
+    Arguments:
+        path: A .npy, .npz, .safetensors, .csv or .parquet file; a relative one starts at the working folder.
+        key: Which array of a .npz or .safetensors file. Left out: the only one, or the one called z, x or data.
+        labels: The labels, whole numbers or text: the key of an array, or the name of a column.
+        columns: Which columns of a .csv or .parquet file. Left out: all columns of numbers but the labels.
+            The columns of a .csv without a header are called 0, 1, ...
+
+    Raises:
+        DataError: The file cannot be read, or holds something other than finite numbers; names file and row.
+    """
+
+    def __init__(
+        self, path: Path, key: str | None = None, labels: str | None = None, columns: list[str] | None = None
+    ) -> None:
+        contents = _read(Path(path).expanduser(), key, labels, columns)
+        z = contents.events()
+        y, self.class_names = contents.classes()
+        super().__init__(z, y)
+
+    @property
+    def spec(self) -> DataSpec:
+        """The shape of a row, and the classes that were found."""
+        return DataSpec(tuple(self.z.shape[1:]), len(self.class_names) or None, self.class_names)
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """Mean 0 and variance 1, a feature or all together."""
+        over = 0 if self.z.ndim == 2 else tuple(range(self.z.ndim))
+        z = self.z.double()
+        constant = z.amax(over) == z.amin(over)
+        scale = torch.where(constant, 1.0, z.std(over, correction=0))
+        return Normalization(z.mean(over).float(), scale.float())
+
+
+def _read(path: Path, key: str | None, labels: str | None, columns: list[str] | None) -> Contents:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; expected a file (the data 'images' reads folders of images)")
+    if not path.exists():
+        raise DataError(f"{path}: no such file; looked in {path.absolute().parent}")
+    if suffix not in {*ARRAYS, *TABLES}:
+        raise DataError(f"{path}: files of type {suffix!r} cannot be read; use {', '.join([*ARRAYS, *TABLES])}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty")
+    try:
+        if suffix in TABLES:
+            if key is not None:
+                raise DataError(f"{path}: a table holds no key {key!r}; choose columns instead")
+            return TABLES[suffix](path, labels, columns)
+        if columns is not None:
+            raise DataError(f"{path}: columns go with .csv and .parquet files; choose a key instead")
+        return ARRAYS[suffix](path, key, labels)
+    except DataError:
+        raise
+    except Exception as error:  # whatever a reader raises on bytes that are not of its format
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: cannot be read as a {suffix} file: {reason}") from error

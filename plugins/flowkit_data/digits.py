@@ -1,0 +1,41 @@
+"""Handwritten digits."""
+
+from functools import cached_property
+
+import torch
+from sklearn.datasets import load_digits
+
+from flowkit import DataSpec, InMemory, Normalization
+
+__all__ = ["Digits"]
+
+
+class Digits(InMemory):
+    """The 1797 handwritten digits that come with scikit-learn: 8 x 8 grey pixels from 0 to 1.
+
+    They arrive as counts from 0 to 16; the model sees them on [-1, 1].
+
+    Arguments:
+        labels: Whether images carry their digit as the condition y.
+
+    References:
+        Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits (the test part).
+        https://doi.org/10.24432/C50P49
+    """
+
+    def __init__(self, labels: bool = True) -> None:
+        found = load_digits()
+        z = torch.tensor(found.images, dtype=torch.float32)[:, None] / 16
+        super().__init__(z, torch.tensor(found.target) if labels else None)
+
+    @property
+    def spec(self) -> DataSpec:
+        """One channel of 8 x 8, and ten classes where they are asked for."""
+        if self.y is None:
+            return DataSpec((1, 8, 8), image_range=(0.0, 1.0))
+        return DataSpec((1, 8, 8), 10, tuple("0123456789"), image_range=(0.0, 1.0))
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """From [0, 1] to [-1, 1]."""
+        return Normalization(torch.tensor(0.5), torch.tensor(0.5))

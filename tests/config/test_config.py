@@ -1,0 +1,139 @@
+"""Reading whole configurations: defaults filled in, every problem at once."""
+
+import pytest
+
+import flowkit as fk
+from flowkit.config.config import read_config
+from flowkit.config.files import merge, override, parse_yaml, write_yaml
+from flowkit.errors import ConfigError
+from flowkit.plugins import PluginManager, installed_plugins
+
+
+def problems(given, plugins=None):
+    with pytest.raises(ConfigError) as caught:
+        read_config(given, plugins or installed_plugins())
+    return {problem.where: problem.message for problem in caught.value.problems}
+
+
+def test_data_alone_is_enough():
+    config = read_config({"data": "moons"}, installed_plugins()).dump()
+    assert config["network"]["name"] == "mlp"
+    assert config["path"] == {"name": "gaussian", "schedule": {"name": "condot"}}
+    assert config["sampling"]["integrator"] == {"name": "heun"}
+
+
+def test_images_get_the_network_for_images():
+    assert read_config({"data": "digits"}, installed_plugins()).dump()["network"]["name"] == "unet"
+
+
+def test_a_dump_is_a_fixed_point():
+    config = read_config({"data": "moons", "sampling": {"integrator": "euler_maruyama"}}, installed_plugins()).dump()
+    assert read_config(parse_yaml(write_yaml(config), "x"), installed_plugins()).dump() == config
+
+
+def test_a_stochastic_integrator_gets_the_default_diffusion():
+    config = read_config({"data": "moons", "sampling": {"integrator": "euler_maruyama"}}, installed_plugins())
+    assert config.dump()["sampling"]["diffusion"]["name"] == "beta"
+
+
+def test_settings_may_be_given_without_the_name_of_the_default():
+    config = read_config({"data": "moons", "network": {"width": 7}}, installed_plugins()).dump()
+    assert (config["network"]["name"], config["network"]["width"]) == ("mlp", 7)
+
+
+def test_every_problem_is_reported_at_once_with_its_place():
+    found = problems(
+        {
+            "data": "moons",
+            "path": {"name": "gausian"},
+            "network": {"name": "mlp", "widht": 3, "depth": -1},
+            "loss": {"name": "cfm", "time": {"name": "uniform", "low": "early"}},
+            "training": {"steps": 0, "batchsize": 3},
+            "sampling": {"integrator": "huen", "steps": "many"},
+            "extra": 1,
+        }
+    )
+    assert "did you mean 'gaussian'" in found["path"]
+    assert "did you mean 'width'" in found["network.widht"]
+    assert "greater than 0; got -1" in found["network.depth"]
+    assert "number" in found["loss.time.low"]
+    assert "greater than 0" in found["training.steps"]
+    assert "did you mean 'batch_size'" in found["training.batchsize"]
+    assert "did you mean 'heun'" in found["sampling.integrator"]
+    assert "integer" in found["sampling.steps"]
+    assert "no such section" in found["extra"]
+    assert len(found) == 9
+
+
+def test_a_missing_part_without_a_default_is_required():
+    assert problems({}) == {"data": "is required: name a data"}
+    without = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": "flowkit-torch:couplings"})
+    assert "coupling" in problems({"data": "moons"}, without)
+
+
+@pytest.mark.parametrize("given", [3, ["moons"], {"noise": 0.1}])
+def test_a_component_needs_a_name(given):
+    assert "data" in problems({"data": given})
+
+
+def test_an_object_of_a_registered_class_is_described_by_its_attributes():
+    path = fk.create("path", "gaussian", schedule={"name": "vp", "rate_max": 15.0})
+    dumped = read_config({"data": "moons", "path": path}, installed_plugins()).dump()["path"]
+    assert dumped == {"name": "gaussian", "schedule": {"name": "vp", "rate_min": 0.1, "rate_max": 15.0}}
+
+
+def test_every_standard_component_reads_back_from_its_attributes(tmp_path):
+    from flowkit.config.choice import build, dump
+    from flowkit.config.resolve import Resolver
+
+    plugins = installed_plugins()
+    for entry in plugins.registry:
+        component = entry.component
+        if entry.distribution != "flowkit-torch" or component.name in ("array", "images"):
+            continue
+        resolver = Resolver(plugins.registry)
+        choice = resolver.choice(component.kind, component.name, component.name)
+        assert not resolver.problems
+        shape = (1, 8, 8) if component.name == "unet" else (2,)
+        instance = build(choice, plugins.registry, event_shape=shape, outputs=1, num_classes=None)
+        described = resolver.describe(component.kind, instance)
+        assert described is not None, f"{component.kind} {component.name}"
+        assert dump(described) == dump(choice)
+
+
+def test_overrides_reach_into_names_and_replace_components():
+    given = {"data": "moons", "path": "gaussian", "network": {"name": "mlp", "width": 3}}
+    changed = override(given, ["path.schedule=cosine", "network=unet", "training.learning_rate=1e-4"])
+    assert changed["path"] == {"name": "gaussian", "schedule": "cosine"}
+    assert changed["network"] == "unet"
+    assert override(given, ["network.name=unet"])["network"] == {"name": "unet"}
+    assert override(given, ["network.name=mlp"])["network"] == {"name": "mlp", "width": 3}
+    assert read_config({"data": "moons", "training": changed["training"]}, installed_plugins()).training.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("text", ["steps", "=3", "a..b=1", "training.steps=[1"])
+def test_a_malformed_override_is_named(text):
+    with pytest.raises(ConfigError, match="form|valid YAML"):
+        override({}, [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "line 1: not valid YAML"),
+        ("- a", "holds a list"),
+        ("", "holds nothing"),
+        ("a: 1\na: 2", "line 2.*'a' is given twice"),
+        ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_line(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_yaml(text, "file.yaml")
+
+
+def test_merging_keeps_settings_of_one_component_and_drops_those_of_another():
+    first = {"network": {"name": "mlp", "width": 3}, "training": {"steps": 1}}
+    assert merge(first, {"network": {"depth": 2}})["network"] == {"name": "mlp", "width": 3, "depth": 2}
+    assert merge(first, {"network": {"name": "unet"}})["network"] == {"name": "unet"}
+    assert merge(first, {"training": {"seed": 2}})["training"] == {"steps": 1, "seed": 2}

@@ -1,0 +1,24 @@
+"""What many tests need: a plugin manager of their own, and a small trained pipeline."""
+
+import os
+
+import pytest
+import torch
+
+import flowkit as fk
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny():
+    """A builder of a pipeline that trains in well under a second."""
+    return (
+        fk.Pipeline.builder()
+        .data("moons")
+        .network("mlp", width=16, depth=2)
+        .training(steps=20, batch_size=32, log_every=5, checkpoint_every=10, warmup_steps=2)
+        .sampling("euler", steps=4)
+        .evaluation(metrics=["wasserstein"], samples=64, repeats=2)
+    )

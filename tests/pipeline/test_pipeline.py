@@ -1,0 +1,184 @@
+"""Pipelines: parts that fit, samples that repeat, configurations that round-trip."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import flowkit as fk
+from flowkit.config.files import write_yaml
+
+
+@pytest.fixture
+def trained(tiny, tmp_path):
+    return tiny.build().fit(tmp_path / "run")
+
+
+def test_builder_yaml_and_load_give_the_same_samples_to_the_bit(tiny, tmp_path):
+    first = tiny.build().fit(tmp_path / "one")
+    (tmp_path / "config.yaml").write_text(write_yaml(first.config))
+    second = fk.Pipeline.builder().from_config(tmp_path / "config.yaml").build().fit(tmp_path / "two")
+    x = first.sample(300, seed=7)
+    assert torch.equal(x, second.sample(300, seed=7))
+    assert torch.equal(x, fk.Pipeline.load(tmp_path / "two").sample(300, seed=7))
+    assert fk.Pipeline.load(tmp_path / "two").config == first.config
+
+
+@pytest.mark.parametrize("sampling", [{}, {"integrator": "euler_maruyama"}])
+def test_a_sample_depends_on_the_seed_and_its_index_alone(trained, sampling):
+    whole = trained.sample(1000, seed=1, **sampling)
+    # The order in which a matrix product sums may change with the batch, so to rounding, not to the bit.
+    assert torch.allclose(trained.sample(1000, seed=1, batch_size=256, **sampling), whole, atol=1e-5)
+    assert torch.allclose(trained.sample(300, seed=1, **sampling), whole[:300], atol=1e-5)
+    assert not torch.allclose(trained.sample(300, seed=2, **sampling), whole[:300], atol=0.1)
+
+
+def test_no_samples_are_an_empty_tensor(trained):
+    assert trained.sample(0).shape == (0, 2)
+
+
+def test_a_trajectory_goes_from_noise_to_the_samples(trained):
+    states = trained.trajectory(100, seed=3)
+    assert states.shape == (5, 100, 2)
+    assert torch.equal(states[-1], trained.sample(100, seed=3))
+
+
+def test_samples_come_in_the_units_of_the_data(tiny, tmp_path):
+    z = torch.randn(2000, 2) * torch.tensor([100.0, 0.01]) + torch.tensor([5000.0, -3.0])
+    import numpy as np
+
+    np.save(tmp_path / "points.npy", z.numpy())
+    pipeline = tiny.data("array", path=str(tmp_path / "points.npy")).training(steps=300).build().fit(tmp_path / "run")
+    x = fk.Pipeline.load(tmp_path / "run").sample(1000)
+    assert torch.allclose(x.mean(0), z.mean(0), rtol=0.02, atol=0.1)
+    assert 0.5 < (x.std(0) / z.std(0)).min() < (x.std(0) / z.std(0)).max() < 2
+    assert pipeline.normalization.log_det((2,)) == pytest.approx(-math.log(z.std(0, correction=0).prod()), abs=1e-3)
+
+
+def test_the_likelihood_integrates_to_one(trained):
+    low, high, n = -6.0, 7.0, 120
+    line = torch.linspace(low, high, n)
+    grid = torch.cartesian_prod(line, line)
+    density = trained.log_prob(grid, integrator="heun", steps=30).double().exp()
+    # A smooth density on a grid much finer than it: the sum is the integral, up to the ODE's steps.
+    assert float(density.sum() * ((high - low) / (n - 1)) ** 2) == pytest.approx(1, abs=0.02)
+
+
+def test_the_likelihood_refuses_an_sde(trained):
+    with pytest.raises(fk.UnsupportedError, match="choose an ODE integrator"):
+        trained.log_prob(torch.zeros(1, 2), integrator="euler_maruyama")
+
+
+def test_evaluation_measures_samples_and_the_floor(trained):
+    (result,) = trained.evaluate()
+    assert result.metric == "2-Wasserstein"
+    assert result.value > result.floor > 0
+
+
+def test_a_configured_object_is_used_and_a_file_without_it_says_what_is_missing(tiny, tmp_path):
+    class Mine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x, t, y=None):
+            return self.layer(torch.cat([x, t[:, None]], 1))
+
+    pipeline = tiny.network(Mine()).build().fit(tmp_path / "run")
+    with pytest.raises(fk.ConfigError, match=r"network: was given as a Python object of .*Mine"):
+        fk.Pipeline.load(tmp_path / "run")
+    again = fk.Pipeline.load(tmp_path / "run", network=Mine())
+    assert torch.equal(again.sample(10), pipeline.sample(10))
+
+
+def test_labels_are_checked(tiny, tmp_path):
+    pipeline = tiny.data("moons", labels=True).build()
+    assert pipeline.labels(4).tolist() == [0, 1, 0, 1]
+    assert pipeline.labels(3, 1).tolist() == [1, 1, 1]
+    with pytest.raises(fk.UnsupportedError, match="from 0 to 1"):
+        pipeline.labels(1, 5)
+    with pytest.raises(fk.UnsupportedError, match="3 samples need 3 labels"):
+        pipeline.labels(3, [0, 1])
+
+
+class NoScorePath(fk.Path):
+    def sample(self, x0, z, t):
+        return x0 + t[:, None] * (z - x0)
+
+    def velocity(self, x, x0, z, t):
+        return z - x0
+
+
+class WrongNetwork(nn.Module):
+    def forward(self, x, t, y=None):
+        return x[:, :1]
+
+
+class BlindNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x, t, y=None):
+        return self.layer(x)
+
+
+def misfit(builder):
+    with pytest.raises(fk.ConfigError) as caught:
+        builder.build()
+    return str(caught.value)
+
+
+def test_parts_that_do_not_fit_are_refused_when_built_in_words(tiny):
+    assert "needs the conditional score" in misfit(tiny.path(NoScorePath()).loss("csm"))
+    tiny.loss("cfm")
+    assert "needs the score" in misfit(tiny.path(NoScorePath()).sampling("euler_maruyama", diffusion="constant"))
+    tiny.path("gaussian").sampling("euler", diffusion=None)
+    assert "returns (2, 1) for data of shape (2, 2); the head needs (2, 2)" in misfit(tiny.network(WrongNetwork()))
+    assert "BlindNetwork does not take data of shape (2,)" in misfit(tiny.network(BlindNetwork()))
+    tiny.network("mlp")
+    assert "have no labels to drop" in misfit(tiny.training(condition_dropout=0.1))
+    tiny.training(condition_dropout=0.0)
+    assert "these data have none" in misfit(tiny.sampling(guidance="classifier_free"))
+    message = misfit(tiny.data("moons", labels=True))
+    assert "training.condition_dropout: is 0" in message
+    tiny.data("moons").sampling(guidance=None)
+    assert "use the head 'joint'" in misfit(tiny.loss("joint"))
+    assert "ignores a diffusion coefficient" in misfit(tiny.loss("cfm").sampling("heun", diffusion="constant"))
+
+
+def test_a_quantity_that_is_not_determined_at_an_end_is_refused_when_built(tiny):
+    message = misfit(tiny.path("gaussian", schedule="vp").head("noise").loss("csm").sampling("heun"))
+    assert "at t = 1" in message
+    tiny.sampling("midpoint").build()
+
+
+def test_misfits_are_reported_together(tiny):
+    message = misfit(tiny.path(NoScorePath()).loss("csm").network(WrongNetwork()))
+    assert "loss:" in message
+    assert "network:" in message
+
+
+def test_refused_settings_of_several_parts_are_reported_together(tiny):
+    message = misfit(
+        tiny.data("array", path="missing.npy")
+        .path("gaussian", schedule={"name": "vp", "rate_min": 3.0, "rate_max": 1.0})
+        .sampling(grid={"name": "uniform", "start": 0.5, "end": 0.2})
+    )
+    assert "missing.npy" in message
+    assert "path.schedule: rate_max must be at least rate_min" in message
+    assert "sampling.grid: start must be less than end" in message
+
+
+def test_any_head_trains_and_samples(tiny, tmp_path):
+    for head, loss in [("velocity", "cfm"), ("noise", "csm"), ("score", "csm"), ("data", "cfm"), ("joint", "joint")]:
+        pipeline = tiny.head(head).loss(loss).sampling("heun", steps=8).build().fit(tmp_path / head)
+        assert pipeline.sample(50).isfinite().all(), head
+        assert pipeline.sample(50, integrator="euler_maruyama").isfinite().all(), head
+
+
+def test_create_names_what_is_wrong():
+    with pytest.raises(fk.ConfigError, match="network mlp.widht: no such setting"):
+        fk.create("network", "mlp", widht=3, event_shape=(2,))
+    assert fk.create("schedule", "vp", rate_max=5).rate_max == 5

@@ -1,0 +1,238 @@
+"""Training: reproducible, resumable to the bit, and safe when it fails."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import flowkit as fk
+from flowkit.training.batches import Batches
+from flowkit.training.checkpoint import latest_checkpoint, save_checkpoint
+from flowkit.training.ema import EMA
+
+
+def weights(pipeline):
+    return torch.cat([p.detach().flatten() for p in pipeline.model.parameters()])
+
+
+class StopAt(fk.Callback):
+    """Sends a signal after some steps."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.step, self.number = step, number
+
+    def logged(self, state):
+        if state.step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def test_training_lowers_the_loss(tiny, tmp_path):
+    tiny.training(steps=300, learning_rate=1e-2).build().fit(tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert [line["step"] for line in lines] == list(range(5, 301, 5))
+
+
+def test_the_seed_decides_the_weights_and_global_randomness_is_left_alone(tiny, tmp_path):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = tiny.build().fit(tmp_path / "a")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
+    second = tiny.build().fit(tmp_path / "b")
+    assert torch.equal(weights(first), weights(second))
+    third = tiny.training(seed=1).build().fit(tmp_path / "c")
+    assert not torch.equal(weights(first), weights(third))
+
+
+@pytest.mark.parametrize("data", ["moons", "digits"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_resumes_to_the_bit(data, number, tmp_path):
+    class Dropout(nn.Module):
+        """Uses torch's global generator, whose state must come back too."""
+
+        def __init__(self, size):
+            super().__init__()
+            self.size, self.layers = size, nn.Sequential(nn.Linear(size + 1, 16), nn.Dropout(0.3), nn.Linear(16, size))
+
+        def forward(self, x, t, y=None):
+            return self.layers(torch.cat([x.flatten(1), t[:, None]], 1)).reshape(x.shape)
+
+    def builder():
+        torch.manual_seed(0)
+        builder = fk.Pipeline.builder().data(data).network(Dropout(2 if data == "moons" else 64))
+        settings = {"condition_dropout": 0.2} if data == "digits" else {}
+        return builder.training(steps=40, batch_size=512, log_every=5, checkpoint_every=17, **settings)
+
+    whole = builder().build().fit(tmp_path / "whole")
+    with pytest.raises(fk.TrainingInterrupted) as caught:
+        builder().build().fit(tmp_path / "parts", callbacks=[StopAt(25, number)])
+    assert caught.value.exit_code == 128 + number
+    assert latest_checkpoint(tmp_path / "parts").step == 25
+    resumed = builder().build().fit(tmp_path / "parts", resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts/metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(5, 41, 5))
+    for name in ("model", "ema", "optimizer"):
+        one, two = (latest_checkpoint(tmp_path / run).tensors(name) for run in ("whole", "parts"))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_the_signal_handlers_come_back(tiny, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    tiny.build().fit(tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+class Poison(fk.Callback):
+    """Makes a weight not a number after some steps."""
+
+    def logged(self, state):
+        if state.step == 15:
+            with torch.no_grad():
+                next(state.model.parameters()).fill_(float("nan"))
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_checkpoint(tiny, tmp_path):
+    with pytest.raises(fk.TrainingError, match=r"the loss became nan at step 16; the last good checkpoint is .*step-00000010"):
+        tiny.build().fit(tmp_path / "run", callbacks=[Poison()])
+    checkpoint = latest_checkpoint(tmp_path / "run")
+    assert checkpoint.step == 10
+    assert all(value.isfinite().all() for value in checkpoint.tensors("model").values())
+    assert fk.Pipeline.load(tmp_path / "run").sample(3).isfinite().all()
+
+
+class PoisonGradient(fk.Callback):
+    """Spoils the weights at the very step of a checkpoint, when the loss was still fine."""
+
+    def logged(self, state):
+        if state.step == 20:
+            with torch.no_grad():
+                next(state.model.parameters()).fill_(float("inf"))
+
+
+def test_spoilt_weights_are_never_saved(tiny, tmp_path):
+    with pytest.raises(fk.TrainingError, match="the weights became infinite or not a number at step 20"):
+        tiny.build().fit(tmp_path / "run", callbacks=[PoisonGradient()])
+    assert latest_checkpoint(tmp_path / "run").step == 10
+
+
+def test_a_run_is_never_overwritten_unasked(tiny, tmp_path):
+    pipeline = tiny.build().fit(tmp_path / "run")
+    with pytest.raises(fk.RunExistsError, match=r"--resume.*--overwrite.*--out"):
+        pipeline.fit(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.tex").write_text("work")
+    with pytest.raises(fk.RunExistsError, match="holds no run"):
+        pipeline.fit(tmp_path / "other", overwrite=True)
+    assert (tmp_path / "other/thesis.tex").read_text() == "work"
+    with pytest.raises(fk.RunExistsError, match="no run to resume"):
+        pipeline.fit(tmp_path / "none", resume=True)
+    (tmp_path / "run/notes.txt").write_text("mine")
+    tiny.training(steps=10).build().fit(tmp_path / "run", overwrite=True)
+    assert latest_checkpoint(tmp_path / "run").step == 10
+    assert (tmp_path / "run/notes.txt").read_text() == "mine"
+
+
+def test_a_run_does_not_resume_under_another_configuration(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "run")
+    with pytest.raises(fk.ConfigError, match="network.*started with.*width"):
+        tiny.network("mlp", width=8).build().fit(tmp_path / "run", resume=True)
+    longer = tiny.network("mlp", width=16, depth=2).training(steps=30).build().fit(tmp_path / "run", resume=True)
+    assert latest_checkpoint(tmp_path / "run").step == 30
+    assert longer.config["training"]["steps"] == 30
+
+
+def test_checkpoints_rotate_and_a_failed_one_leaves_the_others(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, {"model": {"w": torch.ones(2)}}, {}, keep=2)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-00000002", "step-00000003"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flowkit.training.checkpoint.save_file", full)
+    with pytest.raises(fk.CheckpointError, match=r"No space left.*earlier checkpoints are untouched"):
+        save_checkpoint(tmp_path, 4, {"model": {"w": torch.ones(2)}}, {}, keep=2)
+    assert latest_checkpoint(tmp_path).step == 3
+
+
+def test_a_damaged_checkpoint_is_refused_in_words(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "run")
+    file = latest_checkpoint(tmp_path / "run").folder / "ema.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(fk.CheckpointError, match=r"ema\.safetensors: damaged"):
+        fk.Pipeline.load(tmp_path / "run")
+
+
+def test_nothing_in_a_run_folder_is_a_pickle(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "run")
+    suffixes = {path.suffix for path in Path(tmp_path / "run").rglob("*") if path.is_file()}
+    assert suffixes == {".yaml", ".jsonl", ".json", ".safetensors"}
+
+
+def test_the_average_forgets_its_start_and_decay_zero_copies():
+    parameter = torch.zeros(3)
+    average, copy = EMA([parameter], 0.9), EMA([parameter], 0.0)
+    parameter += 1
+    for step in range(1, 200):
+        average.update(step)
+        copy.update(step)
+    assert torch.allclose(average.averages[0], parameter, atol=1e-6)
+    assert torch.equal(copy.averages[0], parameter)
+
+
+@pytest.mark.parametrize("name", ["moons", "digits"])
+def test_batches_resume_anywhere(name):
+    data = fk.create("data", name)
+    stream = Batches(data, 256, seed=1)
+    for _ in range(9):
+        next(stream)
+    state = stream.state()
+    expected = [next(stream).z for _ in range(300)]
+    again = Batches(data, 256, seed=5)
+    again.restore(*state)
+    assert all(torch.equal(next(again).z, z) for z in expected)
+
+
+def test_an_epoch_visits_every_sample_once_in_a_new_order():
+    data = fk.InMemory(torch.arange(12.0)[:, None])
+    stream = Batches(data, 4, seed=0)
+    epochs = [torch.cat([next(stream).z for _ in range(3)]).flatten() for _ in range(2)]
+    assert all(torch.equal(epoch.sort().values, torch.arange(12.0)) for epoch in epochs)
+    assert not torch.equal(*epochs)
+
+
+def test_processes_share_a_batch_without_overlap():
+    data = fk.InMemory(torch.arange(12.0)[:, None])
+    whole = next(Batches(data, 6, seed=0)).z
+    parts = [next(Batches(data, 6, seed=0, rank=rank, world=2)).z for rank in range(2)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_data_set_smaller_than_a_batch_is_drawn_from_with_replacement():
+    batch = next(Batches(fk.InMemory(torch.arange(3.0)[:, None]), 64, seed=0))
+    assert batch.z.shape == (64, 1)
+
+
+def test_large_data_sets_are_read_batch_by_batch():
+    class OnDisk(fk.Dataset):
+        spec = fk.DataSpec((1,))
+        reads = 0
+
+        def __len__(self):
+            return 1000
+
+        def take(self, index):
+            self.reads += 1
+            return fk.Batch(index[:, None].float())
+
+    data = OnDisk()
+    stream = Batches(data, 100, seed=0)
+    epoch = torch.cat([next(stream).z for _ in range(10)]).flatten()
+    assert torch.equal(epoch.sort().values, torch.arange(1000.0))
+    assert data.reads == 10
