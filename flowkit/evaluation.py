@@ -1,6 +1,8 @@
 """Measuring samples against data, beside the best that could be seen."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -21,14 +23,18 @@ class Evaluation:
     Arguments:
         metric: Its label.
         value: Samples against data, the mean over the draws.
+        value_error: The standard error of `value`, NaN for one draw.
         floor: Data against data, two independent draws, the mean likewise: what a perfect model would get.
+        floor_error: That of `floor`.
         samples: How many samples a side.
         repeats: How many draws.
     """
 
     metric: str
     value: float
+    value_error: float
     floor: float
+    floor_error: float
     samples: int
     repeats: int
 
@@ -48,6 +54,9 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure generated samples with every metric.
 
+    Each draw of samples is compared with two independent draws of data, and these with each other: the figure then
+    shares some of its chance variation with its floor.
+
     Arguments:
         draw: Gives n samples, in the units of the data, for a seed: `draw(n, seed)`.
         data: What they should look like. The two real draws of a finite data set are disjoint parts of it.
@@ -58,17 +67,25 @@ def evaluate(
     """
     if isinstance(data, Dataset):
         samples = min(samples, len(data) // 2)
-    values = torch.zeros(len(metrics), 2, dtype=torch.float64)
+    pairs: list[tuple[Metric, Batch, Batch]] = []
     for repeat in range(repeats):
-        first, second = _two_draws(data, samples, derive_seed(seed, repeat, 1))
         generated = draw(samples, derive_seed(seed, repeat, 0))
-        for i, metric in enumerate(metrics):
-            values[i, 0] += metric.measure(generated, first) / repeats
-            values[i, 1] += metric.measure(second, first) / repeats
+        first, second = _two_draws(data, samples, derive_seed(seed, repeat, 1))
+        for metric in metrics:
+            pairs += [(metric, generated, first), (metric, generated, second), (metric, second, first)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        measured = list(pool.map(lambda pair: pair[0].measure(pair[1], pair[2]), pairs))
+    table = torch.tensor(measured, dtype=torch.float64).reshape(repeats, len(metrics), 3)
+    values, floors = table[..., :2].mean(-1), table[..., 2]
     return [
-        Evaluation(metric.label, float(value), float(floor), samples, repeats)
-        for metric, (value, floor) in zip(metrics, values, strict=True)
+        Evaluation(metric.label, *_mean(values[:, i]), *_mean(floors[:, i]), samples, repeats)
+        for i, metric in enumerate(metrics)
     ]
+
+
+def _mean(values: torch.Tensor) -> tuple[float, float]:
+    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return float(values.mean()), error
 
 
 def _two_draws(data: DataSource, n: int, seed: int) -> tuple[Batch, Batch]:

@@ -80,10 +80,15 @@ def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> N
 def print_evaluations(evaluations: list[Any], console: Console) -> None:
     """A line for every metric, the figure beside the one of a perfect model."""
     for result in evaluations:
-        draws = f"mean of {result.repeats} draws" if result.repeats > 1 else "one draw"
+        several = result.repeats > 1
+        value, floor = (
+            f"{mean:.4f}" + (f" ± {error:.4f}" if several else "")
+            for mean, error in ((result.value, result.value_error), (result.floor, result.floor_error))
+        )
+        draws = f"mean of {result.repeats} draws" if several else "one draw"
         console.print(
-            f"{result.metric}: {result.value:.4f}   data against data: {result.floor:.4f}   "
-            f"ratio {result.ratio:.3f}   ({draws} of {result.samples} samples a side)"
+            f"{result.metric}: {value}   data against data: {floor}   ratio {result.ratio:.3f}   "
+            f"({draws} of {result.samples} samples a side)"
         )
 
 

@@ -21,7 +21,8 @@ def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> C
     """A .csv file: UTF-8, cells separated by tabs, semicolons or commas, the first of these on the first line.
 
     The first row names the columns where none of its cells is a number, or where all the names asked for
-    are in it; otherwise the columns are called 0, 1, ... Blank lines are skipped.
+    are in it; otherwise the columns are called 0, 1, ... Blank lines are skipped. Columns of text are left
+    out unless asked for: those in which no cell is a number.
 
     Raises:
         DataError: A row of another length, a cell that is not a number, a missing column.
@@ -47,11 +48,11 @@ def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> C
     for position in positions:
         parsed = _parse(cells_of[position])
         if isinstance(parsed, int):
-            if columns is None and not any(map(_is_number, cells_of[position])):
+            if columns is None and not any(map(_is_meant_as_number, cells_of[position])):
                 continue
             raise DataError(
                 f"{path}: line {lines[parsed]}, column {names[position]!r}: "
-                f"{cells_of[position][parsed]!r} is not a number"
+                f"{cells_of[position][parsed]!r} is not a number, such as -0.5 or 1e3"
             )
         numbers[position] = parsed
     if not numbers:
@@ -83,11 +84,18 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_header(cells: Sequence[str], wanted: Sequence[str]) -> bool:
-    return not any(map(_is_number, cells)) or (bool(wanted) and all(name in cells for name in wanted))
+    if not any(map(_is_number, cells)):
+        return True
+    return bool(wanted) and all(name in cells and not _is_number(name) for name in wanted)
 
 
 def _is_number(cell: str) -> bool:
     return not isinstance(_parse([cell]), int)
+
+
+def _is_meant_as_number(cell: str) -> bool:
+    """Also with a decimal comma: such a column must not pass for text."""
+    return _is_number(cell.replace(",", "."))
 
 
 def _parse(cells: Sequence[str]) -> np.ndarray[Any, Any] | int:

@@ -1,5 +1,6 @@
 """Whether conditional samples are what was asked for."""
 
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from flowkit import Batch, Metric, UnsupportedError
@@ -26,8 +27,6 @@ class LabelAgreement(Metric):
         Raises:
             UnsupportedError: One of the batches has no labels.
         """
-        from sklearn.neighbors import KNeighborsClassifier
-
         if not (isinstance(generated.y, Tensor) and isinstance(real.y, Tensor)):
             raise UnsupportedError("label agreement compares labels, and a batch has none")
         x, z = (batch.z.detach().cpu().flatten(1).numpy() for batch in (generated, real))

@@ -1,0 +1,173 @@
+"""The command line as a person meets it: good commands work, bad ones say one clear thing and lose nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+TINY = [
+    "network.width=16",
+    "training.steps=20",
+    "training.batch_size=32",
+    "training.log_every=5",
+    "training.checkpoint_every=10",
+    "evaluation.samples=64",
+    "evaluation.repeats=1",
+    "sampling.steps=4",
+]
+
+
+def flowkit(*arguments, cwd, code=0, **environment):
+    """Run the command in a folder; its output, after checking its exit code and that there is no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flowkit", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained run, `runs/moons`, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    flowkit("train", "moons", *TINY, cwd=folder)
+    return folder
+
+
+def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
+    output = flowkit("train", "moons", *TINY, cwd=tmp_path)
+    folder = tmp_path / "runs/moons"
+    for name in ("config.yaml", "checkpoints", "metrics.jsonl", "samples.png", "loss.png", "trajectory.gif"):
+        assert (folder / name).exists(), name
+    assert "2-Wasserstein:" in output
+    assert "data against data:" in output
+    assert "flowkit sample runs/moons -n 5000 --out samples.npy" in output
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 20
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".csv"])
+def test_samples_go_to_every_format_with_the_same_values(run, suffix):
+    flowkit("sample", "runs/moons", "-n", 300, "--seed", 3, "--out", f"x{suffix}", cwd=run)
+    flowkit("sample", "runs/moons", "-n", 300, "--seed", 3, "--out", "same.npy", cwd=run)
+    path = run / f"x{suffix}"
+    read = {
+        ".npy": lambda: np.load(path),
+        ".npz": lambda: np.load(path)["x"],
+        ".safetensors": lambda: load_file(path)["x"],
+        ".csv": lambda: np.loadtxt(path, delimiter=",", skiprows=1),
+    }[suffix]()
+    assert read.shape == (300, 2)
+    assert np.allclose(read, np.load(run / "same.npy"), atol=1e-6)
+
+
+def test_sampling_settings_can_be_changed(run):
+    flowkit("sample", "runs/moons", "-n", 50, "--integrator", "euler_maruyama", "sampling.diffusion.scale=2", cwd=run)
+    flowkit("evaluate", "runs/moons", "--integrator", "rk4", "--steps", 3, cwd=run)
+
+
+def test_a_run_is_resumed_replaced_or_left_alone(run):
+    output = flowkit("train", "moons", *TINY, cwd=run, code=2)
+    assert "--resume" in output
+    assert "--overwrite" in output
+    before = (run / "runs/moons/metrics.jsonl").read_text()
+    assert (run / "runs/moons/metrics.jsonl").read_text() == before
+    output = flowkit("train", "moons", *TINY, "training.steps=30", "--resume", "--no-report", cwd=run)
+    assert "from step 20" in output
+    flowkit("train", "moons", *TINY, "--overwrite", "--no-report", cwd=run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "moosn"], ["there is no recipe 'moosn'", "did you mean 'moons'", "digits"]),
+        (["train", "missing.yaml"], ["missing.yaml: no such file"]),
+        (["train", "moons", "network=mpl"], ["network:", "did you mean 'mlp'", "unet"]),
+        (["train", "moons", "netwrok.width=3"], ["netwrok: no such section", "did you mean 'network'"]),
+        (["train", "moons", "network.width=wide"], ["network.width", "integer", "'wide'"]),
+        (["train", "moons", "network.width=0"], ["network.width", "greater than 0"]),
+        (["train", "moons", "training.stesp=3"], ["training.stesp", "did you mean 'steps'"]),
+        (["train", "moons", "steps"], ["'steps'", "section.setting=value"]),
+        (["train", "moons", "path=gausian", "head=velocty"], ["2 problems", "path:", "head:"]),
+        (["train", "moons", "data={name: array, path: none.npy}"], ["none.npy"]),
+        (["train", "moons", "sampling.guidance=classifier_free"], ["sampling.guidance", "labels"]),
+        (["sample", "nowhere"], ["nowhere", "no run here"]),
+        (["sample", "runs/moons", "--out", "x.xlsx"], [".npy, .npz, .safetensors, .csv"]),
+        (["sample", "runs/moons", "--out", "folder"], ["not images"]),
+        (["sample", "runs/moons", "--label", "1"], ["labels were asked for"]),
+        (["sample", "runs/moons", "network.width=3"], ["only the section 'sampling'"]),
+        (["sample", "runs/moons", "--integrator", "huen"], ["did you mean 'heun'"]),
+        (["list", "pathe"], ["there is no kind 'pathe'", "did you mean 'path'"]),
+        (["show", "path", "gausian"], ["did you mean 'gaussian'"]),
+        (["trian"], ["trian"]),
+    ],
+)
+def test_a_mistake_gets_one_clear_message(run, arguments, words):
+    # A run or a folder that cannot be used, and samples that are not images, are failures; the rest is usage.
+    code = 1 if arguments[0] == "sample" and ("nowhere" in arguments or words[0] in ("not images", "labels were asked for")) else 2
+    output = flowkit(*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else []), cwd=run, code=code)
+    for word in words:
+        assert word in output
+    assert not (run / "runs/new").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flowkit", "train", "moosn", "--debug"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "Traceback" in done.stderr
+
+
+def test_listing_and_showing(tmp_path):
+    output = flowkit("list", cwd=tmp_path)
+    for name in ("gaussian", "classifier_free", "moons", "checkerboard", "wasserstein"):
+        assert name in output
+    assert "E[z|x]" in output
+    output = flowkit("show", "schedule", "vp", cwd=tmp_path)
+    for word in ("rate_min", "float (> 0)", "0.1", "Song et al. 2021", "flowkit-torch"):
+        assert word in output
+    assert "flowkit-torch:ode" in flowkit("plugins", cwd=tmp_path)
+
+
+def test_without_plugins_the_core_lists_nothing_and_says_so(tmp_path):
+    assert "no plugin is loaded" in flowkit("list", cwd=tmp_path, FLOWKIT_PLUGINS="")
+    output = flowkit("train", "moons", cwd=tmp_path, code=2, FLOWKIT_DISABLE_PLUGINS="flowkit-torch:ode")
+    assert "no installed plugin provides a integrator" in output or "integrator" in output
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "flowkit", "train", "moons", "training.steps=100000", "training.log_every=5"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "runs/moons/metrics.jsonl"
+    deadline = time.time() + 60
+    while time.time() < deadline and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.1)
+    process.send_signal(2)
+    output = "".join(process.communicate(timeout=60))
+    assert process.returncode == 130
+    assert "--resume" in output
+    assert "Traceback" not in output
+    assert list((tmp_path / "runs/moons/checkpoints").glob("step-*/state.json"))
+
+
+def test_a_config_file_trains_and_a_broken_one_is_named(tmp_path):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(200, 3)).astype("float32"))
+    (tmp_path / "my.yaml").write_text(
+        "data: {name: array, path: points.npy}\ntraining: {steps: 10, batch_size: 16}\n"
+        "evaluation: {samples: 32, repeats: 1}\n"
+    )
+    flowkit("train", "my.yaml", cwd=tmp_path)
+    assert (tmp_path / "runs/my/samples.png").exists()
+    (tmp_path / "bad.yaml").write_text("data: moons\npath: [")
+    assert "bad.yaml, line 2" in flowkit("train", "bad.yaml", cwd=tmp_path, code=2)
