@@ -77,6 +77,8 @@ class Config:
         sampling = _sampling(resolver, current | dict(given))
         if resolver.problems:
             raise ConfigError(resolver.problems)
+        if "diffusion" not in given and not _class_of(sampling["integrator"], registry).stochastic:
+            sampling["diffusion"] = None  # it belonged to the integrator before
         return replace(self, sampling=sampling)
 
 

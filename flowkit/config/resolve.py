@@ -69,6 +69,8 @@ class Resolver:
             if not slot.optional:
                 self.problem(where, f"is required: name a {slot.kind}")
             return None
+        if isinstance(given, Mapping) and not {"name", "instance"} & given.keys():
+            given = self._default_name(slot) | dict(given)
         return self.choice(slot.kind, given, where)
 
     def choice(self, kind: str, given: Any, where: str) -> Choice | None:
@@ -149,6 +151,13 @@ class Resolver:
                 where = prefix + ".".join(str(part) for part in item["loc"])
                 self.problem(where, _in_words(item))
             return {}
+
+    def _default_name(self, slot: Slot) -> dict[str, str]:
+        """The component that settings without a name belong to: the slot's default, else that of its kind."""
+        if isinstance(slot.default, str):
+            return {"name": slot.default}
+        default = self.registry.default(slot.kind)
+        return {"name": default.qualified} if default else {}
 
     def _example(self, kind: str) -> str:
         entries = self.registry.of_kind(kind)

@@ -24,6 +24,7 @@ class Digits(InMemory):
     """
 
     def __init__(self, labels: bool = True) -> None:
+        self.labels = labels
         found = load_digits()
         z = torch.tensor(found.images, dtype=torch.float32)[:, None] / 16
         super().__init__(z, torch.tensor(found.target) if labels else None)

@@ -115,7 +115,8 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
 )
 def test_a_mistake_gets_one_clear_message(run, arguments, words):
     # A run or a folder that cannot be used, and samples that are not images, are failures; the rest is usage.
-    code = 1 if arguments[0] == "sample" and ("nowhere" in arguments or words[0] in ("not images", "labels were asked for")) else 2
+    failures = ("nowhere", "not images", "labels were asked for")
+    code = 1 if arguments[0] == "sample" and {*arguments, *words} & set(failures) else 2
     output = flowkit(*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else []), cwd=run, code=code)
     for word in words:
         assert word in output

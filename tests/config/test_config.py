@@ -108,12 +108,13 @@ def test_overrides_reach_into_names_and_replace_components():
     assert changed["network"] == "unet"
     assert override(given, ["network.name=unet"])["network"] == {"name": "unet"}
     assert override(given, ["network.name=mlp"])["network"] == {"name": "mlp", "width": 3}
-    assert read_config({"data": "moons", "training": changed["training"]}, installed_plugins()).training.learning_rate == 1e-4
+    config = read_config({"data": "moons", "training": changed["training"]}, installed_plugins())
+    assert config.training.learning_rate == 1e-4
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", "a..b=1", "training.steps=[1"])
 def test_a_malformed_override_is_named(text):
-    with pytest.raises(ConfigError, match="form|valid YAML"):
+    with pytest.raises(ConfigError, match=r"form|valid YAML"):
         override({}, [text])
 
 

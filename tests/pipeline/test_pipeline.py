@@ -179,6 +179,6 @@ def test_any_head_trains_and_samples(tiny, tmp_path):
 
 
 def test_create_names_what_is_wrong():
-    with pytest.raises(fk.ConfigError, match="network mlp.widht: no such setting"):
+    with pytest.raises(fk.ConfigError, match=r"network mlp.widht: no such setting"):
         fk.create("network", "mlp", widht=3, event_shape=(2,))
     assert fk.create("schedule", "vp", rate_max=5).rate_max == 5

@@ -98,7 +98,8 @@ class Poison(fk.Callback):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_keeps_the_last_good_checkpoint(tiny, tmp_path):
-    with pytest.raises(fk.TrainingError, match=r"the loss became nan at step 16; the last good checkpoint is .*step-00000010"):
+    message = r"the loss became nan at step 16; the last good checkpoint is .*step-00000010"
+    with pytest.raises(fk.TrainingError, match=message):
         tiny.build().fit(tmp_path / "run", callbacks=[Poison()])
     checkpoint = latest_checkpoint(tmp_path / "run")
     assert checkpoint.step == 10
@@ -140,7 +141,7 @@ def test_a_run_is_never_overwritten_unasked(tiny, tmp_path):
 
 def test_a_run_does_not_resume_under_another_configuration(tiny, tmp_path):
     tiny.build().fit(tmp_path / "run")
-    with pytest.raises(fk.ConfigError, match="network.*started with.*width"):
+    with pytest.raises(fk.ConfigError, match=r"network.*started with.*width"):
         tiny.network("mlp", width=8).build().fit(tmp_path / "run", resume=True)
     longer = tiny.network("mlp", width=16, depth=2).training(steps=30).build().fit(tmp_path / "run", resume=True)
     assert latest_checkpoint(tmp_path / "run").step == 30
