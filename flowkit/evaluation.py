@@ -26,6 +26,7 @@ class Evaluation:
         value_error: The standard error of `value`, NaN for one draw.
         floor: Data against data, two independent draws, the mean likewise: what a perfect model would get.
         floor_error: That of `floor`.
+        ratio_error: That of `ratio`.
         samples: How many samples a side.
         repeats: How many draws.
     """
@@ -35,6 +36,7 @@ class Evaluation:
     value_error: float
     floor: float
     floor_error: float
+    ratio_error: float
     samples: int
     repeats: int
 
@@ -77,15 +79,15 @@ def evaluate(
         measured = list(pool.map(lambda pair: pair[0].measure(pair[1], pair[2]), pairs))
     table = torch.tensor(measured, dtype=torch.float64).reshape(repeats, len(metrics), 3)
     values, floors = table[..., :2].mean(-1), table[..., 2]
-    return [
-        Evaluation(metric.label, *_mean(values[:, i]), *_mean(floors[:, i]), samples, repeats)
-        for i, metric in enumerate(metrics)
-    ]
+    return [_summary(metric.label, values[:, i], floors[:, i], samples, repeats) for i, metric in enumerate(metrics)]
 
 
-def _mean(values: torch.Tensor) -> tuple[float, float]:
-    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
-    return float(values.mean()), error
+def _summary(label: str, values: torch.Tensor, floors: torch.Tensor, samples: int, repeats: int) -> Evaluation:
+    """Means over the draws with their standard errors, that of the ratio to first order in the deviations."""
+    value, floor = values.mean(), floors.mean()
+    deviations = (values, floors, (values - value / floor * floors) / floor)
+    errors = [float(x.std() / repeats**0.5) if repeats > 1 else float("nan") for x in deviations]
+    return Evaluation(label, float(value), errors[0], float(floor), errors[1], errors[2], samples, repeats)
 
 
 def _two_draws(data: DataSource, n: int, seed: int) -> tuple[Batch, Batch]:

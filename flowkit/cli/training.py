@@ -70,8 +70,9 @@ def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> N
     from ..pictures import draw_run
 
     if not no_report:
-        pictures = draw_run(pipeline, folder)
-        print_evaluations(pipeline.evaluate(), console)
+        with console.status("drawing and measuring samples"):
+            pictures, results = draw_run(pipeline, folder), pipeline.evaluate()
+        print_evaluations(results, console)
         console.print(f"pictures  {', '.join(str(picture) for picture in pictures)}")
     console.print(f"run       {folder} (config.yaml, checkpoints/, metrics.jsonl)")
     console.print(f"next      flowkit sample {folder} -n 5000 --out samples.npy", style="bold")
@@ -85,9 +86,10 @@ def print_evaluations(evaluations: list[Any], console: Console) -> None:
             f"{mean:.4f}" + (f" ± {error:.4f}" if several else "")
             for mean, error in ((result.value, result.value_error), (result.floor, result.floor_error))
         )
+        ratio = f"{result.ratio:.2f}" + (f" ± {result.ratio_error:.2f}" if several else "")
         draws = f"mean of {result.repeats} draws" if several else "one draw"
         console.print(
-            f"{result.metric}: {value}   data against data: {floor}   ratio {result.ratio:.3f}   "
+            f"{result.metric}: {value}   data against data: {floor}   ratio {ratio}   "
             f"({draws} of {result.samples} samples a side)"
         )
 
