@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from .batch import Batch
 from .conditions import select_condition
@@ -75,7 +76,7 @@ def evaluate(
         first, second = _two_draws(data, samples, derive_seed(seed, repeat, 1))
         for metric in metrics:
             pairs += [(metric, generated, first), (metric, generated, second), (metric, second, first)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # one thread a pair, in libraries too
         measured = list(pool.map(lambda pair: pair[0].measure(pair[1], pair[2]), pairs))
     table = torch.tensor(measured, dtype=torch.float64).reshape(repeats, len(metrics), 3)
     values, floors = table[..., :2].mean(-1), table[..., 2]

@@ -26,12 +26,14 @@ def train(
 ) -> None:
     """Train a model: a recipe by its name, or your own configuration."""
     plugins = installed_plugins()
-    given = override(given_config(config, plugins), overrides or [])
+    written = given_config(config, plugins)
+    given = override(written, overrides or [])
     folder = out or Path("runs") / Path(config.rpartition("/")[2]).stem
     from ..config.config import read_config
     from ..pipeline.run import RunFolder
 
-    settled = read_config(given, plugins)
+    # A recipe is known to be right; what a file says is not.
+    settled = read_config(given, plugins, recipe=None if is_file(config) else written)
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
     from .progress import ProgressBar
@@ -54,10 +56,15 @@ def train(
         _report(pipeline, folder, console, no_report)
 
 
+def is_file(name: str) -> bool:
+    """Whether a configuration is named by its YAML file, not as a recipe."""
+    return Path(name).suffix in (".yaml", ".yml")
+
+
 def given_config(name: str, plugins: PluginManager) -> dict[str, Any]:
     """What a YAML file or a recipe says."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
+    if is_file(name):
         return read_yaml(path)
     if path.is_file():
         raise ConfigError(f"{name}: a configuration file should end in .yaml")

@@ -82,26 +82,38 @@ class Config:
         return replace(self, sampling=sampling)
 
 
-def read_config(given: Mapping[str, Any], plugins: PluginManager) -> Config:
+def read_config(given: Mapping[str, Any], plugins: PluginManager, recipe: Mapping[str, Any] | None = None) -> Config:
     """Check a configuration as a whole and fill it in.
 
     Arguments:
         given: Sections to names, mappings, or objects; those left out take the defaults that plugins declare.
         plugins: The plugins there are.
+        recipe: What `given` was made from: sections that are still the same need no look at their settings, and no
+            import of their components, to report a mistake elsewhere.
 
     Raises:
         ConfigError: With every problem found, not the first.
     """
     quick = Resolver(plugins.registry, check_only=True)
-    given = _with_defaults(given, quick)
-    _read(given, quick)
+    _read(_with_defaults(_changed(given, recipe or {}), quick), quick)
     if quick.problems:
         raise ConfigError(quick.problems)
     resolver = Resolver(plugins.registry)
-    config = _read(given, resolver)
+    config = _read(_with_defaults(given, resolver), resolver)
     if resolver.problems:
         raise ConfigError(resolver.problems)
     return config
+
+
+def _changed(given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections, with those that are as in the recipe reduced to the names of their components."""
+    return {key: _names(value) if key in recipe and recipe[key] == value else value for key, value in given.items()}
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value["name"] if "name" in value else {key: _names(item) for key, item in value.items()}
+    return [_names(item) for item in value] if isinstance(value, list) else value
 
 
 def _with_defaults(given: Mapping[str, Any], resolver: Resolver) -> dict[str, Any]:

@@ -21,7 +21,10 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, generated: Batch, real: Batch) -> float:
-        """Compare two batches, in the units of the data."""
+        """Compare two batches, in the units of the data.
+
+        Several pairs are compared at once, in threads: keep nothing between calls.
+        """
 
     def problems(self, num_classes: int | None) -> list[str]:
         """Why this metric does not go with the data; asked when a pipeline is built."""

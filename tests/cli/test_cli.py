@@ -123,6 +123,27 @@ def test_a_mistake_gets_one_clear_message(run, arguments, words):
     assert not (run / "runs/new").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["list"],
+        ["plugins"],
+        ["train", "broken.yaml"],
+        ["train", "moons", "path=gausian"],
+        ["train", "moosn"],
+    ],
+)
+def test_what_needs_no_torch_imports_none(arguments, tmp_path):
+    (tmp_path / "broken.yaml").write_text("data: moons\npath: [")
+    code = (
+        "import sys; from flowkit.cli.main import main; sys.argv[0] = 'flowkit'\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "flowkit", "train", "moosn", "--debug"], cwd=tmp_path, capture_output=True, text=True
@@ -144,7 +165,8 @@ def test_listing_and_showing(tmp_path):
 def test_without_plugins_the_core_lists_nothing_and_says_so(tmp_path):
     assert "no plugin is loaded" in flowkit("list", cwd=tmp_path, FLOWKIT_PLUGINS="")
     output = flowkit("train", "moons", cwd=tmp_path, code=2, FLOWKIT_DISABLE_PLUGINS="flowkit-torch:ode")
-    assert "no installed plugin provides a integrator" in output or "integrator" in output
+    assert "sampling.grid: is required: name a grid" in output
+    assert "sampling.integrator: there is no integrator 'heun'; choose from: euler_maruyama" in output
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):

@@ -1,0 +1,73 @@
+"""The recipes as a user runs them: trained in full through the command line, and measured."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+
+import flowkit as fk
+
+pytestmark = pytest.mark.slow
+
+
+def flowkit(*arguments, cwd):
+    command = [sys.executable, "-m", "flowkit", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def moons(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("moons")
+    return folder, flowkit("train", "moons", cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    output = flowkit("train", "digits", cwd=folder)
+    return output, fk.Pipeline.load(folder / "runs/digits").sample(1000, seed=1)
+
+
+def ratio(output):
+    """The 2-Wasserstein distance over its floor, as printed."""
+    return float(re.search(r"2-Wasserstein: .* ratio ([\d.]+)", output)[1])
+
+
+def test_moons_reaches_the_floor_with_the_ode(moons):
+    _, output = moons
+    assert ratio(output) <= 1.15
+
+
+def test_moons_reaches_the_floor_with_the_sde(moons):
+    folder, _ = moons
+    output = flowkit("evaluate", "runs/moons", "--integrator", "euler_maruyama", "--steps", 100, cwd=folder)
+    assert ratio(output) <= 1.15
+
+
+def test_digits_are_what_was_asked_for(digits):
+    _, x = digits
+    real = load_digits()
+    classifier = SVC().fit(real.data / 16, real.target)
+    asked = torch.arange(1000) % 10  # without labels, the classes take turns
+    assert (classifier.predict(x.flatten(1).numpy()) == asked.numpy()).mean() >= 0.9
+
+
+def test_digits_are_not_copies(digits):
+    _, x = digits
+    z = torch.tensor(load_digits().data / 16)
+    to_data = torch.cdist(x.flatten(1).double(), z).amin(1)
+    among_data = torch.cdist(z, z).fill_diagonal_(float("inf")).amin(1)
+    # A copy would be at 0. Real digits keep their distance from one another; samples keep it too.
+    assert to_data.min() > 0.5 * among_data.min()
+    for level in (0.01, 0.05, 0.25, 0.5):
+        assert to_data.quantile(level) > 0.9 * among_data.quantile(level)
+
+
+def test_digits_report_every_metric(digits):
+    output, _ = digits
+    for label in ("2-Wasserstein", "label agreement", "nearest-neighbour distance"):
+        assert f"{label}: " in output
