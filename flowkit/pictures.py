@@ -51,11 +51,14 @@ def draw_samples(pipeline: "Pipeline", path: Path) -> Path:
 
 def draw_loss(run: RunFolder, path: Path) -> Path:
     """The loss over the steps, as it was logged and smoothed."""
+    from scipy.ndimage import gaussian_filter1d
+
     lines = [line for line in run.metrics() if line["loss"] is not None]
     steps, losses = [line["step"] for line in lines], [line["loss"] for line in lines]
+    smoothed = gaussian_filter1d(losses, sigma=max(1.0, len(losses) / 50), mode="nearest") if losses else []
     with _figure(path, columns=1, size=(6, 3.5)) as (ax,):
         ax.plot(steps, losses, color="#9db8d9", linewidth=1, label="logged")
-        ax.plot(steps, _smoothed(losses), color="#1f4e8c", linewidth=1.8, label="smoothed")
+        ax.plot(steps, smoothed, color="#1f4e8c", linewidth=1.8, label="smoothed")
         ax.set_xlabel("step")
         ax.set_ylabel("loss")
         ax.legend(frameon=False)
@@ -96,7 +99,7 @@ def _figure(path: Path | None, columns: int, size: tuple[float, float] | None = 
     FigureCanvasAgg(figure)
     yield list(figure.subplots(1, columns, squeeze=False)[0])
     if path:
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _draw(ax: "Axes", x: Tensor, spec: DataSpec, limits: Any) -> None:
@@ -144,15 +147,6 @@ def _tiled(pixels: np.ndarray) -> np.ndarray:
     padded[:n, :height, :width] = pixels
     rows = padded.reshape(side, side, height + 1, width + 1, channels).swapaxes(1, 2)
     return rows.reshape(side * (height + 1), side * (width + 1), channels).squeeze()
-
-
-def _smoothed(values: list[float]) -> list[float]:
-    """An exponential average, unbiased at its start."""
-    out, average, weight = [], 0.0, 0.0
-    for value in values:
-        average, weight = 0.9 * average + 0.1 * value, 0.9 * weight + 0.1
-        out.append(average / weight)
-    return out
 
 
 def _is_image(spec: DataSpec) -> bool:
