@@ -32,20 +32,16 @@ def digits(tmp_path_factory):
     return output, fk.Pipeline.load(folder / "runs/digits").sample(1000, seed=1)
 
 
-def ratio(output):
-    """The 2-Wasserstein distance over its floor, as printed."""
-    return float(re.search(r"2-Wasserstein: .* ratio ([\d.]+)", output)[1])
-
-
-def test_moons_reaches_the_floor_with_the_ode(moons):
-    _, output = moons
-    assert ratio(output) <= 1.15
-
-
-def test_moons_reaches_the_floor_with_the_sde(moons):
-    folder, _ = moons
-    output = flowkit("evaluate", "runs/moons", "--integrator", "euler_maruyama", "--steps", 100, cwd=folder)
-    assert ratio(output) <= 1.15
+@pytest.mark.parametrize("sampling", [{"integrator": "heun"}, {"integrator": "euler_maruyama", "steps": 100}])
+def test_moons_reaches_the_floor(moons, sampling):
+    folder, output = moons
+    pipeline = fk.Pipeline.load(folder / "runs/moons")
+    # The ratio of 5 draws has a standard deviation of 0.13, by the uneven halves of the draws; that of the 60
+    # draws here, 0.04, tells the 1.15 allowed from the 1 of a perfect model.
+    results = [pipeline.evaluate(seed=seed, **sampling)[0] for seed in range(3)]
+    assert sum(result.value for result in results) <= 1.15 * sum(result.floor for result in results)
+    printed = re.search(r"2-Wasserstein: ([\d.]+) .* data against data: ([\d.]+) .* ratio ([\d.]+)", output)
+    assert float(printed[3]) == pytest.approx(float(printed[1]) / float(printed[2]), abs=0.02)
 
 
 def test_digits_are_what_was_asked_for(digits):
