@@ -153,6 +153,8 @@ def sample(
     Example:
         >>> x = sample(model, torch.randn(1000, 2), integrator=Heun(), steps=50)
     """
+    if not isinstance(integrator, Integrator):
+        raise UnsupportedError(f"integrator takes an object, as from fk.create('integrator', ...); got {integrator!r}")
     found = path or getattr(model, "path", None)
     if not isinstance(found, Path):
         raise UnsupportedError("this model does not say its path: pass path=...")

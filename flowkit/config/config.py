@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, FlowkitError, did_you_mean
 from ..plugins.manager import PluginManager
 from ..plugins.registry import Registry
 from .choice import Choice, dump
@@ -125,23 +125,30 @@ def _with_defaults(given: Mapping[str, Any], resolver: Resolver) -> dict[str, An
             resolver.problem(str(name), f"no such section{hint}; sections: {', '.join(SECTIONS)}")
     event = _event(given.get("data"), resolver.registry)
     for kind in COMPONENTS[1:]:
-        chosen = filled.get(kind)
-        if chosen is None or (isinstance(chosen, Mapping) and not {"name", "instance"} & chosen.keys()):
-            default = resolver.registry.default(kind, event)
-            if default:
-                filled[kind] = {"name": default.qualified} | dict(chosen or {})
-    for section, kinds in (("sampling", {"integrator": "integrator", "grid": "grid"}), ("evaluation", {})):
-        if isinstance(filled.get(section) or {}, Mapping):
-            filled[section] = dict(filled.get(section) or {})
-            for name, kind in kinds.items():
-                default = resolver.registry.default(kind, event)
-                if default and filled[section].get(name) is None:
-                    filled[section][name] = default.qualified
-    evaluation = filled["evaluation"]
-    if isinstance(evaluation, dict) and evaluation.get("metrics") is None:
-        default = resolver.registry.default("metric", event)
-        evaluation["metrics"] = [default.qualified] if default else []
+        filled[kind] = _filled(filled.get(kind), kind, kind, event, resolver)
+    sampling, evaluation = filled.get("sampling") or {}, filled.get("evaluation") or {}
+    if isinstance(sampling, Mapping):
+        parts = {name: _filled(sampling.get(name), name, f"sampling.{name}", event, resolver) for name in _SAMPLERS}
+        filled["sampling"] = {**sampling, **parts}
+    if isinstance(evaluation, Mapping) and evaluation.get("metrics") is None:
+        metric = _filled(None, "metric", "evaluation.metrics", event, resolver)
+        filled["evaluation"] = {**evaluation, "metrics": [metric] if metric else []}
     return filled
+
+
+_SAMPLERS = ("integrator", "grid")
+
+
+def _filled(given: Any, kind: str, where: str, event: str, resolver: Resolver) -> Any:
+    """What was chosen, or the default of the kind, with the settings given without a name."""
+    if given is not None and not (isinstance(given, Mapping) and not {"name", "instance"} & given.keys()):
+        return given
+    try:
+        default = resolver.registry.default(kind, event)
+    except FlowkitError as error:
+        resolver.problem(where, str(error))
+        return given
+    return {"name": default.qualified} | dict(given or {}) if default else given
 
 
 def _event(data: Any, registry: Registry) -> str:

@@ -31,10 +31,9 @@ class Resolver:
         self.problems: list[Problem] = []
 
     def problem(self, where: str, message: str) -> None:
-        """Note something wrong."""
-        problem = Problem(where, message)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        """Note something wrong; of several things at one place the first is the cause."""
+        if all(problem.where != where for problem in self.problems):
+            self.problems.append(Problem(where, message))
 
     def form(self, form: Form, given: Any, where: str) -> dict[str, Any]:
         """The values of a form: plain settings validated, slots resolved."""
@@ -70,7 +69,11 @@ class Resolver:
                 self.problem(where, f"is required: name a {slot.kind}")
             return None
         if isinstance(given, Mapping) and not {"name", "instance"} & given.keys():
-            given = self._default_name(slot) | dict(given)
+            try:
+                given = self._default_name(slot) | dict(given)
+            except FlowkitError as error:
+                self.problem(where, str(error))
+                return None
         return self.choice(slot.kind, given, where)
 
     def choice(self, kind: str, given: Any, where: str) -> Choice | None:
@@ -137,9 +140,10 @@ class Resolver:
         for name, slot in form.slots.items():
             inner = settings[name]
             items = inner if slot.many else [inner]
-            described = [None if item is None else self.describe(slot.kind, item) for item in items]
-            if any(d is None and item is not None for d, item in zip(described, items, strict=True)):
-                return None
+            described = [
+                None if item is None else self.describe(slot.kind, item) or Choice(slot.kind, None, {}, item)
+                for item in items
+            ]
             settings[name] = described if slot.many else described[0]
         return Choice(kind, entry, settings, instance)
 
@@ -156,7 +160,7 @@ class Resolver:
         """The component that settings without a name belong to: the slot's default, else that of its kind."""
         if isinstance(slot.default, str):
             return {"name": slot.default}
-        default = self.registry.default(slot.kind)
+        default = self.registry.entry_of(slot.kind, slot.default) or self.registry.default(slot.kind)
         return {"name": default.qualified} if default else {}
 
     def _example(self, kind: str) -> str:

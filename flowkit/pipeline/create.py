@@ -1,11 +1,14 @@
 """One component by its name."""
 
+import inspect
 from typing import Any
 
 from ..config.choice import build
+from ..config.form import REQUIRED, form_of
 from ..config.resolve import Resolver
 from ..errors import ConfigError
 from ..plugins.manager import PluginManager, installed_plugins
+from ..plugins.registry import Entry, Registry
 
 __all__ = ["create"]
 
@@ -33,6 +36,16 @@ def create(kind: str, name: str, /, *, plugins: PluginManager | None = None, **s
     resolver = Resolver(registry)
     given = {key: value for key, value in settings.items() if key not in keys}
     choice = resolver.choice(kind, {"name": entry.qualified} | given, f"{kind} {name}")
+    for key in _required(entry, registry) - injected.keys():
+        resolver.problem(f"{kind} {name}.{key}", "is required where there is no pipeline to fill it in")
     if resolver.problems:
         raise ConfigError(resolver.problems)
     return build(choice, registry, f"{kind} {name}", **injected)
+
+
+def _required(entry: Entry, registry: Registry) -> set[str]:
+    """The values that the constructor cannot do without and that are no settings."""
+    cls = registry.load(entry)
+    parameters = inspect.signature(cls).parameters
+    injected = form_of(cls, registry.kinds).injected
+    return {key for name, key in injected.items() if parameters[name].default is REQUIRED}

@@ -37,10 +37,11 @@ def check_provenance(
     """
     recorded = given.get("provenance")
     components = recorded.get("components") if isinstance(recorded, Mapping) else None
+    needed = _names({section: value for section, value in given.items() if section not in (replaced or {})})
     problems = []
     for component, origin in (components if isinstance(components, Mapping) else {}).items():
         kind, _, name = str(component).partition("/")
-        if kind in (replaced or {}):
+        if name not in needed:
             continue
         try:
             plugins.registry.find(kind, name)
@@ -55,6 +56,14 @@ def check_provenance(
             )
     if problems:
         raise ConfigError(problems)
+
+
+def _names(value: Any) -> set[str]:
+    """Every component name in a stored configuration."""
+    if isinstance(value, Mapping):
+        own = {value["name"]} if isinstance(value.get("name"), str) else set()
+        return own.union(*(_names(item) for item in value.values()))
+    return set().union(*(_names(item) for item in value)) if isinstance(value, list) else set()
 
 
 def _version(name: str) -> str:

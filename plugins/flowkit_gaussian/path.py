@@ -120,11 +120,19 @@ def _data_and_noise(
         return value, _divide(x - at.alpha * value, at.beta, 0.0)
     if given is Quantity.NOISE:
         return _divide(x - at.beta * value, at.alpha, data_mean), value
-    # The velocity: solve alpha D + beta N = x, alpha' D + beta' N = u; divided by beta', which may be -inf.
-    slope = at.alpha_dot / at.beta_dot
-    inverse = 1 / at.beta_dot
-    determinant = at.alpha - at.beta * slope
-    return (x - at.beta * inverse * value) / determinant, (at.alpha * inverse * value - slope * x) / determinant
+    # The velocity: solve alpha D + beta N = x, alpha' D + beta' N = u, the second divided by |beta'| where that is
+    # above 1, for it may be infinite.
+    scale, slope = _clamped(at.beta_dot)
+    a, u = scale * at.alpha_dot, scale * value
+    determinant = at.alpha * slope - at.beta * a
+    return (slope * x - at.beta * u) / determinant, (at.alpha * u - a * x) / determinant
+
+
+def _clamped(value: Any) -> tuple[Any, Any]:
+    """A factor of at most 1 that brings a value into [-1, 1], and the product."""
+    if isinstance(value, Tensor):
+        return 1 / value.abs().clamp(min=1), value.clamp(-1, 1)
+    return 1 / max(abs(value), 1.0), min(max(value, -1.0), 1.0)
 
 
 def _divide(numerator: Tensor, denominator: Any, limit: Tensor | float) -> Tensor:

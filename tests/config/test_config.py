@@ -138,3 +138,13 @@ def test_merging_keeps_settings_of_one_component_and_drops_those_of_another():
     assert merge(first, {"network": {"depth": 2}})["network"] == {"name": "mlp", "width": 3, "depth": 2}
     assert merge(first, {"network": {"name": "unet"}})["network"] == {"name": "unet"}
     assert merge(first, {"training": {"seed": 2}})["training"] == {"steps": 1, "seed": 2}
+
+
+def test_sections_of_a_recipe_are_not_looked_at_to_report_a_mistake_elsewhere():
+    recipe = {"data": "moons", "network": {"name": "mlp", "width": "not looked at"}, "loss": "cfm"}
+    with pytest.raises(ConfigError) as caught:
+        read_config(recipe | {"loss": "cmf"}, installed_plugins(), recipe=recipe)
+    assert [problem.where for problem in caught.value.problems] == ["loss"]
+    with pytest.raises(ConfigError) as caught:
+        read_config(recipe | {"loss": "cmf"}, installed_plugins())
+    assert [problem.where for problem in caught.value.problems] == ["network.width", "loss"]

@@ -182,3 +182,20 @@ def test_create_names_what_is_wrong():
     with pytest.raises(fk.ConfigError, match=r"network mlp.widht: no such setting"):
         fk.create("network", "mlp", widht=3, event_shape=(2,))
     assert fk.create("schedule", "vp", rate_max=5).rate_max == 5
+
+
+def test_create_asks_for_what_a_pipeline_would_fill_in():
+    with pytest.raises(fk.ConfigError, match=r"network mlp.event_shape: is required"):
+        fk.create("network", "mlp")
+
+
+@pytest.mark.parametrize("schedule", ["condot", "cosine", "vp"])
+@pytest.mark.parametrize("head", ["velocity", "noise", "data"])
+def test_every_schedule_and_head_goes_with_the_sde(tiny, schedule, head):
+    pipeline = tiny.path("gaussian", schedule=schedule).head(head).sampling("euler_maruyama", steps=8).build()
+    assert pipeline.sample(50).isfinite().all()
+
+
+def test_sampling_by_hand_takes_an_integrator_not_its_name():
+    with pytest.raises(fk.UnsupportedError, match=r"integrator takes an object.*got 'heun'"):
+        fk.sample(None, torch.zeros(1, 2), integrator="heun")
