@@ -1,7 +1,8 @@
 """A training step of flowkit against a hand-written eager PyTorch loop of the same work.
 
 Both train the same network on the same data with conditional flow matching: draw a batch, noise and times, regress
-the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process.
+the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process; the
+hand-written loop with PyTorch's own number of threads.
 
     python benchmarks/training_step.py [--rounds 15] [--steps 200] [--batch 256] [--width 64] [--depth 3]
 """
@@ -54,7 +55,7 @@ class Turns(fk.Callback):
     """Lets the other loop run a round after each of flowkit's, and times both."""
 
     def __init__(self, other: Callable[[int], None], steps: int) -> None:
-        self.other, self.steps = other, steps
+        self.other, self.steps, self.threads = other, steps, torch.get_num_threads()
         self.times: dict[str, list[float]] = {"hand-written": [], "flowkit": []}
 
     def training_started(self, state: fk.TrainingState) -> None:
@@ -63,8 +64,10 @@ class Turns(fk.Callback):
     def logged(self, state: fk.TrainingState) -> None:
         if state.step % self.steps:
             return
-        middle = time.perf_counter()
+        middle, ours = time.perf_counter(), torch.get_num_threads()
+        torch.set_num_threads(self.threads)
         self.other(self.steps)
+        torch.set_num_threads(ours)
         end = time.perf_counter()
         if state.step > self.steps:  # the first round warms up
             self.times["flowkit"].append((middle - self.start) / self.steps)

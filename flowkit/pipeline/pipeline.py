@@ -22,6 +22,7 @@ from ..model import Model
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator, derive_seed
 from ..sampling import Sampler
+from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
 from .provenance import check_provenance, provenance
@@ -222,14 +223,16 @@ class Pipeline:
         Raises:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
-        parts = [list(states)[-1] for states in self._states(n, self.labels(n, y), seed, sampling, False)]
+        with suitable_threads(self.model):
+            parts = [list(states)[-1] for states in self._states(n, self.labels(n, y), seed, sampling, False)]
         return torch.cat(parts) if parts else torch.empty(0, *self.spec.event_shape)
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
-        states = self._states(n, self.labels(n, y), seed, sampling, True)
-        return torch.cat([torch.stack(list(batch)) for batch in states], dim=1)
+        with suitable_threads(self.model):
+            states = self._states(n, self.labels(n, y), seed, sampling, True)
+            return torch.cat([torch.stack(list(batch)) for batch in states], dim=1)
 
     def log_prob(self, x: Tensor, y: Labels | None = None, **sampling: Any) -> Tensor:
         """Log density of the model's ODE at x, nats in the units of the data, shape (batch,).
@@ -243,14 +246,15 @@ class Pipeline:
         self.model.eval()
         normalized = self.normalization.normalize(x.to(self.device))
         labels = self.labels(len(x), y)
-        value = log_prob(
-            self.model,
-            normalized,
-            labels if labels is None else labels.to(self.device),
-            source=self.source,
-            integrator=sampler.integrator,
-            times=sampler.grid(self.path),
-        )
+        with suitable_threads(self.model):
+            value = log_prob(
+                self.model,
+                normalized,
+                labels if labels is None else labels.to(self.device),
+                source=self.source,
+                integrator=sampler.integrator,
+                times=sampler.grid(self.path),
+            )
         return value.cpu() + self.normalization.log_det(self.spec.event_shape)
 
     def evaluate(self, *, seed: int = 0, **sampling: Any) -> list[Evaluation]:

@@ -22,6 +22,7 @@ from ..interfaces.loss import Loss
 from ..interfaces.source import Source
 from ..model import Model
 from ..random import derive_seed
+from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from .ema import EMA
@@ -100,7 +101,7 @@ class Trainer:
             TrainingInterrupted: A signal came; the checkpoint of that step is written.
         """
         devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), Interrupt() as interrupt:
+        with torch.random.fork_rng(devices), suitable_threads(self.model), Interrupt() as interrupt:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := latest_checkpoint(self.folder)):
                 self._restore(checkpoint)
