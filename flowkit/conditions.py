@@ -11,6 +11,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .errors import UnsupportedError
+
 __all__ = [
     "Condition",
     "concat_conditions",
@@ -77,4 +79,8 @@ def _drop(value: Tensor, drop: Tensor) -> Tensor:
 
 
 def _none_of(value: Tensor) -> float:
-    return float("nan") if value.is_floating_point() else -1
+    if value.is_floating_point():
+        return float("nan")
+    if not value.dtype.is_signed:
+        raise UnsupportedError(f"a condition of type {value.dtype} has no value for 'none': use int64 or a float type")
+    return -1

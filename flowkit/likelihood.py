@@ -68,7 +68,9 @@ class _WithDivergence(Dynamics):
             state = x[:, :-1].detach().requires_grad_()
             velocity = self.dynamics.drift(state.reshape(self.shape), t).flatten(1)
             divergence = torch.zeros_like(state[:, 0])
-            for i in range(state.shape[1]):
-                (gradient,) = torch.autograd.grad(velocity[:, i].sum(), state, retain_graph=True)
+            for i in range(state.shape[1] if velocity.requires_grad else 0):  # a field of t alone has none
+                (gradient,) = torch.autograd.grad(
+                    velocity[:, i].sum(), state, retain_graph=True, materialize_grads=True
+                )
                 divergence = divergence + gradient[:, i]
         return torch.cat([velocity.detach(), divergence.detach()[:, None]], dim=1)

@@ -16,8 +16,10 @@ BLOCK = 256
 
 
 def derive_seed(*parts: int) -> int:
-    """A 63-bit seed from integers, well mixed: streams of neighbouring parts are unrelated."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """A 63-bit seed from integers of 64 bits, well mixed: other parts, or another number of them, another stream."""
+    # SeedSequence takes words of 32 bits and ignores zeros at the end, so all words and their number are written out.
+    words = [len(parts), *(word for part in parts for word in divmod(part, 2**32))]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class BlockGenerator:

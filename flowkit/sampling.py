@@ -155,6 +155,8 @@ def sample(
     """
     if not isinstance(integrator, Integrator):
         raise UnsupportedError(f"integrator takes an object, as from fk.create('integrator', ...); got {integrator!r}")
+    if steps < 1:
+        raise UnsupportedError(f"steps should be at least 1; got {steps}")
     found = path or getattr(model, "path", None)
     if not isinstance(found, Path):
         raise UnsupportedError("this model does not say its path: pass path=...")

@@ -17,15 +17,16 @@ def expand_time(value: Tensor, x: Tensor) -> Tensor:
         x: Shape (batch, *event).
 
     Returns:
-        `value` with shape () or (batch, 1, ..., 1), in the dtype of `x`.
+        `value` with shape () or (batch, 1, ..., 1), in the dtype of `x`, and on its device
+        unless it is one number.
     """
     if value.ndim:
-        value = value.reshape(-1, *(1,) * (x.ndim - 1))
+        value = value.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
     return value.to(x.dtype)
 
 
 def batch_times(t: Time, x: Tensor) -> Tensor:
     """The time as networks take it: shape (batch,), dtype and device of `x`."""
     if isinstance(t, Tensor) and t.ndim:
-        return t.to(x.dtype)
+        return t.to(x)
     return torch.full((x.shape[0],), float(t), dtype=x.dtype, device=x.device)

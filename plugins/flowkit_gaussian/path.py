@@ -57,11 +57,14 @@ class GaussianPath(Path):
     def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """Alpha_dot_t z + beta_dot_t x0, shape (batch, *event)."""
         alpha_dot, beta_dot = self.schedule.alpha_dot(t), self.schedule.beta_dot(t)
+        _refuse(_is_infinite(beta_dot), "the velocity", "the derivative of beta is infinite")
         return expand_time(alpha_dot, z) * z + expand_time(beta_dot, z) * x0
 
     def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """-x0 / beta_t, shape (batch, *event)."""
-        return -x0 / expand_time(self.schedule.beta(t), x0)
+        beta = self.schedule.beta(t)
+        _refuse(beta == 0, "the score", "beta is 0")
+        return -x0 / expand_time(beta, x0)
 
     def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
         """Always: each of the four determines the others."""

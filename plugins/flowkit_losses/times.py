@@ -33,7 +33,7 @@ class UniformTime(TimeSampler):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Uniform draws, shape (n,), the ends left out."""
-        t = torch.rand(n, generator=generator, device=device, dtype=dtype)
+        """Uniform draws, shape (n,), 0 and 1 left out: the fields may be infinite there."""
+        t = self.low + (self.high - self.low) * torch.rand(n, generator=generator, device=device, dtype=dtype)
         gap = torch.finfo(dtype).eps
-        return self.low + (self.high - self.low) * t.clamp(gap, 1 - gap)
+        return t.clamp(max(self.low, gap), min(self.high, 1 - gap))
