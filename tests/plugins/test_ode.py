@@ -1,0 +1,170 @@
+"""The ODE integrators: order of convergence, evaluations, end points; and the time grids."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from flowkit_ode.euler import Euler
+from flowkit_ode.grids import UniformGrid
+from flowkit_ode.heun import Heun
+from flowkit_ode.midpoint import Midpoint
+from flowkit_ode.rk4 import RK4
+from oracles import SCHEDULES, GaussianMixture, seeded
+
+from flowkit import ODE, Dynamics
+
+# The integrator, its order, evaluations a step, and where in a step from 0 to 1 they are, as its docstring says.
+INTEGRATORS = {
+    "euler": (Euler(), 1, [0.0]),
+    "midpoint": (Midpoint(), 2, [0.0, 0.5]),
+    "heun": (Heun(), 2, [0.0, 1.0]),
+    "rk4": (RK4(), 4, [0.0, 0.5, 0.5, 1.0]),
+}
+every_integrator = pytest.mark.parametrize("name", INTEGRATORS)
+
+
+class Pendulum(Dynamics):
+    """dx/dt = x^2 cos t, which x(t) = 1 / (1 / x(0) - sin t) solves: it depends on time and is not linear."""
+
+    def __init__(self):
+        self.seen = []
+
+    def drift(self, x, t):
+        self.seen.append(t)
+        return x.square() * math.cos(t)
+
+    @staticmethod
+    def solution(x0, t):
+        return 1 / (1 / x0 - math.sin(t))
+
+
+def times(steps, start=0.0, end=1.0):
+    return torch.linspace(start, end, steps + 1, dtype=torch.float64)
+
+
+def slopes(error_of, steps):
+    """The order seen between one number of steps and twice as many."""
+    errors = [error_of(n) for n in steps]
+    return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+
+
+@every_integrator
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_error_falls_with_the_order_of_the_method(name, backwards):
+    """Steps from 40 to 320: the next term of the error is a few h below the leading one, and rounding far away."""
+    integrator, order, _ = INTEGRATORS[name]
+    start = torch.tensor([0.5, -0.7, 0.2], dtype=torch.float64)
+    end = Pendulum.solution(start, 1.0)
+    x, exact = (end, start) if backwards else (start, end)
+
+    def error(steps):
+        grid = times(steps).tolist()
+        found = integrator.integrate(Pendulum(), x, grid[::-1] if backwards else grid)
+        return float((found - exact).abs().max())
+
+    assert slopes(error, [40, 80, 160, 320]) == pytest.approx([order] * 3, abs=0.2)
+    assert integrator.order == order
+
+
+@every_integrator
+@pytest.mark.parametrize("schedule", ["condot", "cosine"])
+def test_the_ode_of_one_gaussian_carries_noise_along_its_exact_map(name, schedule):
+    """For data N(m, s^2 I) the flow is x_t = alpha m + sqrt(alpha^2 s^2 + beta^2) x_0.
+
+    Halving the step divides an error e of order p by 2^p, so the two results are (2^p - 1) e / 2^p >= e / 2^p apart:
+    the finer one is no further from the truth than from the coarser one (here within a tenth, for the higher terms).
+    """
+    integrator = INTEGRATORS[name][0]
+    oracle = GaussianMixture([[1.0, -2.0]], [0.4], [1.0], schedule)
+    x0 = torch.randn(20, 2, generator=seeded(), dtype=torch.float64)
+    alpha, beta_squared = (function(torch.tensor(0.8, dtype=torch.float64)) for function in SCHEDULES[schedule])
+    exact = alpha * oracle.means[0] + torch.sqrt(alpha**2 * 0.4**2 + beta_squared) * x0
+    coarse, fine = (integrator.integrate(ODE(oracle), x0, times(steps, end=0.8)) for steps in (40, 80))
+    assert (fine - exact).norm() < 1.1 * (fine - coarse).norm() < 0.1
+
+
+@every_integrator
+def test_a_step_evaluates_as_often_and_where_it_says(name):
+    integrator, _, where = INTEGRATORS[name]
+    dynamics = Pendulum()
+    integrator.step(dynamics, torch.ones(1, dtype=torch.float64), 0.25, 0.75)
+    assert dynamics.seen == [0.25 + 0.5 * fraction for fraction in where]
+    assert integrator.evaluates_end == (1.0 in where)
+    assert not integrator.stochastic
+
+
+@every_integrator
+@pytest.mark.parametrize("steps", [1, 3, 7, 50])
+def test_sampling_ends_at_1_exactly_and_never_looks_beyond(name, steps):
+    integrator, _, where = INTEGRATORS[name]
+    dynamics = Pendulum()
+    integrator.integrate(dynamics, torch.zeros(1, dtype=torch.float64), UniformGrid().times(steps))
+    assert len(dynamics.seen) == steps * len(where)
+    assert min(dynamics.seen) == 0
+    assert max(dynamics.seen) <= 1
+    assert (max(dynamics.seen) == 1) == integrator.evaluates_end
+
+
+@every_integrator
+def test_the_last_step_is_as_long_as_the_others(name):
+    """dx/dt = 1 is solved exactly by all of them: x(1) = x(0) + 1 whatever the grid."""
+
+    class Clock(Dynamics):
+        def drift(self, x, t):
+            return torch.ones_like(x)
+
+    integrator = INTEGRATORS[name][0]
+    for grid in (times(7), [0.0, 0.1, 0.15, 0.8, 1.0], [0.0, 1.0]):
+        found = integrator.integrate(Clock(), torch.tensor([0.5], dtype=torch.float64), grid)
+        assert found.item() == pytest.approx(1.5, abs=1e-14)
+
+
+@every_integrator
+def test_there_and_back_is_where_it_began(name):
+    """Each way errs by at most C h^order; with 200 steps and C below 10 that is the bound here."""
+    integrator, order, _ = INTEGRATORS[name]
+    x, grid = torch.tensor([0.5], dtype=torch.float64), times(200).tolist()
+    there = integrator.integrate(Pendulum(), x, grid)
+    back = integrator.integrate(Pendulum(), there, grid[::-1])
+    assert abs(float(back - x)) < 10 / 200**order
+    assert abs(float(there - x)) > 0.1
+
+
+@every_integrator
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_the_state_keeps_its_type_and_is_not_written_to(name, dtype):
+    x = torch.tensor([0.5, 0.1], dtype=dtype)
+    end = INTEGRATORS[name][0].integrate(Pendulum(), x, times(4))
+    assert end.dtype == dtype
+    assert torch.equal(x, torch.tensor([0.5, 0.1], dtype=dtype))
+
+
+@every_integrator
+def test_a_trajectory_has_a_state_for_every_time(name):
+    integrator, x = INTEGRATORS[name][0], torch.tensor([0.5], dtype=torch.float64)
+    states = list(integrator.trajectory(Pendulum(), x, times(6)))
+    assert len(states) == 7
+    assert torch.equal(states[0], x)
+    assert torch.equal(states[-1], integrator.integrate(Pendulum(), x, times(6)))
+    assert torch.equal(states[3], integrator.integrate(Pendulum(), x, times(6)[:4]))
+
+
+# Grids.
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 49, 333])
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.001, 1.0), (0.0, 0.999), (0.3, 0.7)])
+def test_the_uniform_grid_has_its_ends_exactly_and_equal_steps(steps, start, end):
+    grid = UniformGrid(start, end).times(steps)
+    assert grid.shape == (steps + 1,)
+    assert grid.dtype == torch.float64
+    assert (grid[0], grid[-1]) == (start, end)
+    assert (grid.diff() > 0).all()
+    torch.testing.assert_close(grid.diff(), torch.full((steps,), (end - start) / steps, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 0.5), (0.8, 0.2)])
+def test_a_grid_that_does_not_go_forward_is_refused(start, end):
+    with pytest.raises(ValueError, match=f"start must be less than end = {end}, got {start}"):
+        UniformGrid(start, end)

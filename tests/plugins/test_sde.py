@@ -1,0 +1,287 @@
+"""The sampling SDE: coefficients, Euler-Maruyama, and the marginals that every diffusion coefficient must keep."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from flowkit_gaussian.path import GaussianPath
+from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
+from flowkit_ode.euler import Euler
+from flowkit_ode.rk4 import RK4
+from flowkit_sde.coefficients import BetaDiffusion, ConstantDiffusion
+from flowkit_sde.euler_maruyama import EulerMaruyama
+from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded, standard_errors
+
+from flowkit import ODE, SDE, BlockGenerator, Dynamics, Path
+
+PATH = {
+    "condot": GaussianPath(CondOT()),
+    "cosine": GaussianPath(Cosine()),
+    "vp": GaussianPath(VariancePreserving()),
+}
+
+
+class Brownian(BlockGenerator):
+    """The same Brownian path for every step length: each draw merges some draws of one stream.
+
+    The sum of m normal increments over h is the increment over m h; divided by sqrt(m), it is standard again.
+    """
+
+    def __init__(self, seed, count, merged=1):
+        self.generator, self.count, self.merged = seeded(seed), count, merged
+
+    def draw(self, function):
+        return sum(function(self.count, self.generator) for _ in range(self.merged)) / math.sqrt(self.merged)
+
+
+class OrnsteinUhlenbeck(Dynamics):
+    """dX = -X dt + sigma dW."""
+
+    def __init__(self, sigma=1.0):
+        self.sigma = sigma
+
+    def drift(self, x, t):
+        return -x
+
+    def diffusion(self, t):
+        return self.sigma
+
+
+def times(steps):
+    return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+
+
+def states(n=5):
+    return torch.randn(n, 2, generator=seeded(), dtype=torch.float64)
+
+
+# Coefficients and drift.
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("name", PATH)
+def test_the_coefficients_are_a_constant_and_a_multiple_of_beta(name, t):
+    beta = SCHEDULES[name][1](torch.tensor(t, dtype=torch.float64)).sqrt().item()
+    assert ConstantDiffusion(0.7).sigma(t, PATH[name]) == 0.7
+    assert BetaDiffusion(0.7).sigma(t, PATH[name]) == pytest.approx(0.7 * beta, rel=1e-12, abs=1e-15)
+    assert ConstantDiffusion().sigma(t, PATH[name]) == 1
+    assert BetaDiffusion().sigma(t, PATH[name]) == pytest.approx(beta, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("diffusion", [ConstantDiffusion(1.5), BetaDiffusion(1.5)], ids=["constant", "beta"])
+def test_the_drift_is_the_velocity_plus_half_sigma_squared_times_the_score(diffusion):
+    oracle, x, t = mixture(), states(), 0.6
+    sigma = {ConstantDiffusion: 1.5, BetaDiffusion: 1.5 * 0.4}[type(diffusion)]
+    sde = SDE(oracle, diffusion, PATH["condot"])
+    assert sde.diffusion(t) == pytest.approx(sigma, rel=1e-14)
+    expected = oracle.velocity(x, t) + 0.5 * sigma * sigma * oracle.score(x, t)
+    torch.testing.assert_close(sde.drift(x, t), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_drift_and_noise_are_given_the_condition():
+    oracle, x, y = mixture(), states(4), torch.tensor([0, 1, 2, -1])
+    sde = SDE(oracle, ConstantDiffusion(2.0), PATH["condot"], y)
+    torch.testing.assert_close(sde.drift(x, 0.5), oracle.velocity(x, 0.5, y) + 2 * oracle.score(x, 0.5, y))
+
+
+def test_the_beta_coefficient_needs_a_schedule():
+    class Bare(Path):
+        def sample(self, x0, z, t): ...
+
+        def velocity(self, x, x0, z, t): ...
+
+    assert "Bare has none: use 'constant'" in BetaDiffusion().problems(Bare())[0]
+    assert BetaDiffusion().problems(PATH["vp"]) == ConstantDiffusion().problems(Bare()) == []
+
+
+# Marginals.
+
+SDES = {
+    "constant 0.5": ("condot", ConstantDiffusion(0.5)),
+    "constant 1": ("condot", ConstantDiffusion(1.0)),
+    "constant 2": ("condot", ConstantDiffusion(2.0)),
+    "beta 0.5": ("condot", BetaDiffusion(0.5)),
+    "beta 1": ("condot", BetaDiffusion(1.0)),
+    "beta 2": ("condot", BetaDiffusion(2.0)),
+    "constant 1, cosine": ("cosine", ConstantDiffusion(1.0)),
+    "beta 1, vp": ("vp", BetaDiffusion(1.0)),
+}
+MANY, STEPS = 4000, 200
+
+
+def statistics(oracle, x, t):
+    """What is compared: means, second moments, the mass on the left (one component), the log density."""
+    a, b = x.unbind(1)
+    return torch.stack([a, b, a * a, b * b, a * b, (a < 0).double(), oracle.log_prob(x, t)], dim=1)
+
+
+def halfway_and_end(trajectory, steps):
+    return [x for i, x in enumerate(trajectory) if i in (steps // 2, steps)]
+
+
+@pytest.mark.parametrize("name", SDES)
+def test_every_diffusion_coefficient_keeps_the_marginals(name):
+    """From the exact p_0, at t = 1/2 and t = 1, against exact draws of p_t.
+
+    The step is short enough: along the same Brownian paths, half the step changes every mean by less than half a
+    standard error. The bias is proportional to the step (weak order 1), so it is twice that change: below one of
+    the standard errors, which is added to the limit.
+    """
+    schedule, diffusion = SDES[name]
+    oracle = mixture(schedule)
+    sde, x0 = SDE(oracle, diffusion, PATH[schedule]), oracle.sample(MANY, 0.0, seeded(1))
+
+    def solve(steps, merged):
+        noise = Brownian(2, MANY, merged)
+        return halfway_and_end(EulerMaruyama().trajectory(sde, x0, times(steps), noise), steps)
+
+    for t, coarse, fine in zip((0.5, 1.0), solve(STEPS, 2), solve(2 * STEPS, 1), strict=True):
+        coarse, fine = statistics(oracle, coarse, t), statistics(oracle, fine, t)
+        exact = statistics(oracle, oracle.sample(200_000, t, seeded(3)), t)
+        error = (standard_errors(coarse) ** 2 + standard_errors(exact) ** 2).sqrt()
+        assert ((coarse - fine).mean(0).abs() < 0.5 * error).all()
+        assert ((coarse.mean(0) - exact.mean(0)).abs() < (LIMIT + 1) * error).all()
+
+
+@pytest.mark.parametrize("schedule", PATH)
+def test_the_ode_keeps_the_marginals(schedule):
+    """RK4 with 50 steps: its error is far below sampling error (see the tests of its order)."""
+    oracle = mixture(schedule)
+    x0 = oracle.sample(MANY, 0.0, seeded(1))
+    for t, x in zip((0.5, 1.0), halfway_and_end(RK4().trajectory(ODE(oracle), x0, times(50)), 50), strict=True):
+        found, exact = statistics(oracle, x, t), statistics(oracle, oracle.sample(200_000, t, seeded(3)), t)
+        error = (standard_errors(found) ** 2 + standard_errors(exact) ** 2).sqrt()
+        assert ((found.mean(0) - exact.mean(0)).abs() < LIMIT * error).all()
+
+
+def test_the_comparison_of_marginals_sees_a_wrong_factor():
+    """sigma^2 instead of sigma^2 / 2 on the score, a common slip, is far outside the limit."""
+
+    class Slip(SDE):
+        def drift(self, x, t):
+            return super().drift(x, t) + self.diffusion(t) ** 2 / 2 * self.model.score(x, t)
+
+    oracle = mixture()
+    x0 = oracle.sample(MANY, 0.0, seeded(1))
+    x = EulerMaruyama().integrate(
+        Slip(oracle, ConstantDiffusion(0.5), PATH["condot"]), x0, times(100), Brownian(2, MANY)
+    )
+    found, exact = statistics(oracle, x, 1.0), statistics(oracle, oracle.sample(200_000, 1.0, seeded(3)), 1.0)
+    error = (standard_errors(found) ** 2 + standard_errors(exact) ** 2).sqrt()
+    assert ((found.mean(0) - exact.mean(0)).abs() > 2 * (LIMIT + 1) * error).any()
+
+
+# Euler-Maruyama.
+
+
+@pytest.mark.parametrize("diffusion", [ConstantDiffusion(0.0), BetaDiffusion(0.0)], ids=["constant", "beta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_without_diffusion_it_is_the_euler_method_to_the_bit(diffusion, dtype):
+    oracle, x = mixture(), states().to(dtype)
+    sde = SDE(oracle, diffusion, PATH["condot"])
+    generator = seeded()
+    found = EulerMaruyama().integrate(sde, x, times(20), generator)
+    assert torch.equal(found, Euler().integrate(ODE(oracle), x, times(20)))
+    assert torch.equal(generator.get_state(), seeded().get_state())  # and no noise is drawn
+
+
+def test_a_step_by_hand():
+    x, noise = states(), torch.randn(5, 2, generator=seeded(7), dtype=torch.float64)
+    found = EulerMaruyama().step(OrnsteinUhlenbeck(0.3), x, 0.25, 0.5, seeded(7))
+    torch.testing.assert_close(found, x - 0.25 * x + 0.3 * math.sqrt(0.25) * noise)
+
+
+def test_the_variance_follows_the_recursion_of_the_method():
+    """Of dX = -X dt + sigma dW, var(X + h (-X) + sigma sqrt(h) xi) = (1 - h)^2 var(X) + sigma^2 h, exactly."""
+    h, sigma, mean, variance = 0.25, 0.8, 2.0, 0.0
+    x = EulerMaruyama().integrate(
+        OrnsteinUhlenbeck(sigma), torch.full((40_000, 1), mean, dtype=torch.float64), times(4), seeded()
+    )
+    for _ in range(4):
+        mean, variance = (1 - h) * mean, (1 - h) ** 2 * variance + sigma**2 * h
+    assert errors_off(x, mean) < LIMIT
+    assert errors_off((x - mean).square(), variance) < LIMIT
+
+
+def test_with_additive_noise_the_strong_order_is_1():
+    """Against 2048 steps along the same Brownian paths, whose own error (order 1) is 1/32 of the smallest seen here.
+
+    The RMS error over 2000 paths has a relative standard error below 1/sqrt(2 * 2000) = 1.6 %, and the same paths
+    are used for all steps: the slope is off by 0.05 at most. The order 1/2 of general noise is far away.
+    """
+    x0, paths = torch.ones(2000, 1, dtype=torch.float64), 2000
+
+    def solve(steps):
+        return EulerMaruyama().integrate(OrnsteinUhlenbeck(), x0, times(steps), Brownian(0, paths, 2048 // steps))
+
+    exact = solve(2048)
+    errors = [float((solve(steps) - exact).square().mean().sqrt()) for steps in (8, 16, 32, 64)]
+    assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([1.0] * 3, abs=0.2)
+    assert EulerMaruyama.order == 1
+
+
+def test_the_noise_is_fixed_by_the_seed():
+    dynamics, x = OrnsteinUhlenbeck(), states()
+    before = torch.get_rng_state()
+    first, again, other = (EulerMaruyama().integrate(dynamics, x, times(5), seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_sample_of_a_seed_does_not_depend_on_its_batch():
+    x = torch.randn(700, 2, generator=seeded())
+    whole = EulerMaruyama().integrate(OrnsteinUhlenbeck(), x, times(5), BlockGenerator(3, 0, 700))
+    for start, stop in [(0, 256), (256, 700), (512, 600)]:
+        generator = BlockGenerator(3, start, stop - start)
+        part = EulerMaruyama().integrate(OrnsteinUhlenbeck(), x[start:stop], times(5), generator)
+        assert torch.equal(part, whole[start:stop])
+
+
+def test_every_step_and_every_element_has_noise_of_its_own():
+    x = torch.zeros(20_000, 2, dtype=torch.float64)
+
+    class Still(Dynamics):
+        def drift(self, x, t):
+            return torch.zeros_like(x)
+
+        def diffusion(self, t):
+            return 1.0
+
+    first, second = list(EulerMaruyama().trajectory(Still(), x, [0.0, 0.5, 1.0], seeded()))[1:]
+    increments = torch.cat([first, second - first], dim=1) / math.sqrt(0.5)
+    moments = torch.einsum("ni,nj->nij", increments, increments)
+    assert errors_off(moments, torch.eye(4)) < LIMIT
+
+
+def test_a_step_evaluates_once_and_at_its_start():
+    class Seen(OrnsteinUhlenbeck):
+        def __init__(self):
+            super().__init__()
+            self.drifts, self.diffusions = [], []
+
+        def drift(self, x, t):
+            self.drifts.append(t)
+            return super().drift(x, t)
+
+        def diffusion(self, t):
+            self.diffusions.append(t)
+            return super().diffusion(t)
+
+    dynamics = Seen()
+    EulerMaruyama().integrate(dynamics, states(), times(10), seeded())
+    assert dynamics.drifts == times(10)[:-1].tolist()
+    assert set(dynamics.diffusions) == set(dynamics.drifts)
+    assert EulerMaruyama.stochastic
+    assert not EulerMaruyama.evaluates_end
+
+
+def test_an_sde_is_not_solved_backwards():
+    with pytest.raises(ValueError, match=r"solved forwards in time, not from 0\.5 to 0\.25"):
+        EulerMaruyama().step(OrnsteinUhlenbeck(), states(), 0.5, 0.25)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_state_keeps_its_type(dtype):
+    assert EulerMaruyama().step(OrnsteinUhlenbeck(), states().to(dtype), 0.0, 0.1, seeded()).dtype == dtype
