@@ -80,9 +80,9 @@ class Trainer:
         )
         self._network = model.network
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
-        plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
-        self._backward: Callable[[Tensor], None] = Tensor.backward if plain else self.accelerator.backward
-        self._clip = nn.utils.clip_grad_norm_ if plain else self.accelerator.clip_grad_norm_
+        self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
+        self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
+        self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, rank, world)
         self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
         self.event_shape = data.spec.event_shape
@@ -105,7 +105,8 @@ class Trainer:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := latest_checkpoint(self.folder)):
                 self._restore(checkpoint)
-            prepared, self.optimizer = self.accelerator.prepare(self._network, self.optimizer)
+            prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
+            self.optimizer = self.optimizer if self._plain else optimizer
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
             self._tell("training_started", state)
