@@ -6,6 +6,7 @@ by the build and is no setting.
 """
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ def plain_model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseMo
 
 def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
     constructor = cls.__init__  # type: ignore[misc]
-    if constructor is object.__init__ or constructor.__module__.startswith("torch.nn."):
+    if constructor is object.__init__ or _is_of_torch(constructor):
         return []
     try:
         hints = typing.get_type_hints(constructor, include_extras=True)
@@ -109,6 +110,12 @@ def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
             raise PluginError(f"{cls.__qualname__}: 'name' is taken: it chooses the component")
         found.append((parameter, hints.get(parameter.name, Any)))
     return found
+
+
+def _is_of_torch(constructor: Any) -> bool:
+    """Whether a network has left out a constructor. torch.compile replaces that of `nn.Module` by one of its own."""
+    nn = sys.modules.get("torch.nn")
+    return nn is not None and (constructor is nn.Module.__init__ or constructor.__module__.startswith("torch.nn."))
 
 
 def _injected(hint: Any) -> Injected | None:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import pytest
+import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
@@ -62,6 +63,12 @@ def test_annotations_may_be_strings():
 @pytest.mark.parametrize("cls", [type("Bare", (), {}), type("Net", (nn.Module,), {})])
 def test_no_constructor_means_no_settings(cls):
     assert form(cls).names == []
+
+
+def test_a_network_without_a_constructor_is_known_after_a_compilation_too():
+    """torch.compile puts a constructor of its own into `nn.Module`."""
+    torch.compile(nn.Linear(1, 1), backend="eager")(torch.zeros(1, 1))
+    assert form(type("Net", (nn.Module,), {})).names == []
 
 
 def test_unnamed_parameters_and_the_name_name_are_refused():
