@@ -1,5 +1,6 @@
 r"""The density of what the ODE samples, by the instantaneous change of variables."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from .conditions import Condition
 from .dynamics import ODE, Dynamics
 from .errors import UnsupportedError
 from .interfaces.integrator import Integrator
+from .interfaces.path import Path
 from .interfaces.predictor import Predictor
 from .interfaces.source import Source
 
@@ -23,6 +25,7 @@ def log_prob(
     source: Source,
     integrator: Integrator,
     times: Sequence[float] | Tensor,
+    path: Path | None = None,
 ) -> Tensor:
     r"""$\log p_1(x) = \log p_{init}(x_0) - \int_0^1 \nabla\cdot u_t(x_t)\,dt$ along the ODE through x.
 
@@ -35,6 +38,7 @@ def log_prob(
         source: The density at t = 0.
         integrator: An ODE method.
         times: The grid, increasing; it is gone through backwards.
+        path: Which path the model is of; by default the model's own, if it has one.
 
     Returns:
         Nats, shape (batch,).
@@ -49,12 +53,15 @@ def log_prob(
         raise UnsupportedError(
             f"{type(integrator).__name__} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator"
         )
+    found = path or getattr(model, "path", None)
+    scale = found.source_scale if isinstance(found, Path) else 1.0
     grid = torch.as_tensor(times, dtype=torch.float64).tolist()
     state = torch.cat([x.flatten(1), torch.zeros_like(x.flatten(1)[:, :1])], dim=1)
     with torch.no_grad():
         state = integrator.integrate(_WithDivergence(ODE(model, y), x.shape), state, grid[::-1])
         # Backwards, the last column has become minus the integral from 0 to 1.
-        return source.log_prob(state[:, :-1].reshape(x.shape)) + state[:, -1]
+        start = source.log_prob(state[:, :-1].reshape(x.shape) / scale) - x[0].numel() * math.log(scale)
+        return start + state[:, -1]
 
 
 class _WithDivergence(Dynamics):

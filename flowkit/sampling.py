@@ -41,18 +41,16 @@ class Sampler:
 
     def problems(self, model: Predictor, path: Path) -> list[str]:
         """Why this cannot sample from that model."""
-        found = []
+        found = self.integrator.problems(path)
         name = type(self.integrator).__name__
-        wanted = [Quantity.VELOCITY]
-        if self.integrator.stochastic:
-            wanted.append(Quantity.SCORE)
-            if self.diffusion is None:
-                found.append(f"{name} solves an SDE and needs a diffusion coefficient")
-        elif self.diffusion is not None:
-            found.append(f"{name} solves an ODE and ignores a diffusion coefficient: remove one of the two")
+        if self.integrator.solves_sde() and self.diffusion is None:
+            found.append(f"{name} solves an SDE and needs a diffusion coefficient")
+        if not self.integrator.solves_sde() and self.diffusion is not None:
+            solves = "chooses its noise" if self.integrator.stochastic else "solves an ODE"
+            found.append(f"{name} {solves} and ignores a diffusion coefficient: remove one of the two")
         if self.diffusion is not None:
             found += self.diffusion.problems(path)
-        missing = [quantity.value for quantity in wanted if not model.can_predict(quantity)]
+        missing = sorted(quantity.value for quantity in self._needs() if not model.can_predict(quantity))
         if missing:
             found.append(f"{name} needs the {' and the '.join(missing)}, which this model does not give")
         return found or self._undetermined(model, path)
@@ -60,8 +58,8 @@ class Sampler:
     def dynamics(self, model: Predictor, path: Path, y: Condition = None) -> Dynamics:
         """The ODE or SDE that is solved."""
         guided = self.guidance.guide(model) if self.guidance and y is not None else model
-        if not self.integrator.stochastic:
-            return ODE(guided, y)
+        if not self.integrator.solves_sde():
+            return ODE(guided, y, path)
         if self.diffusion is None:
             raise UnsupportedError(f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient")
         return SDE(guided, self.diffusion, path, y)
@@ -80,8 +78,9 @@ class Sampler:
         y: Condition = None,
         generator: Generator | None = None,
     ) -> Iterator[Tensor]:
-        """The states at `grid()`, from x0 of shape (batch, *event) to the samples."""
-        return self.integrator.trajectory(self.dynamics(model, path, y), x0, self.grid(path), generator)
+        """The states at `grid()`, from x0 of shape (batch, *event), draws of p_init, to the samples."""
+        dynamics = self.dynamics(model, path, y)
+        return self.integrator.trajectory(dynamics, _start(path, x0), self.grid(path), generator)
 
     def sample(
         self,
@@ -92,19 +91,22 @@ class Sampler:
         generator: Generator | None = None,
     ) -> Tensor:
         """The samples that x0 is carried to, shape (batch, *event)."""
-        return self.integrator.integrate(self.dynamics(model, path, y), x0, self.grid(path), generator)
+        dynamics = self.dynamics(model, path, y)
+        return self.integrator.integrate(dynamics, _start(path, x0), self.grid(path), generator)
+
+    def _needs(self) -> set[Quantity]:
+        return {*self.integrator.needs, *((Quantity.SCORE,) if self.integrator.solves_sde() else ())}
 
     def _undetermined(self, model: Predictor, path: Path) -> list[str]:
         """Ask the path at the ends of the grid: some quantities are not determined there."""
         heads = getattr(getattr(model, "head", None), "quantities", None)
         if heads is None:
             return []
-        wanted = {Quantity.VELOCITY} | ({Quantity.SCORE} if self.integrator.stochastic else set())
         times = self.grid(path)
         ends = [times[0], times[-1]] if self.integrator.evaluates_end else [times[0]]
         found, one = [], torch.ones(1, 1, dtype=torch.float64)
         for t in ends:
-            for quantity in sorted(wanted - set(heads), key=lambda quantity: quantity.value):
+            for quantity in sorted(self._needs() - set(heads), key=lambda quantity: quantity.value):
                 given = next(head for head in heads if path.can_convert(head, quantity))
                 try:
                     path.convert(one, one, t, given, quantity)
@@ -114,6 +116,11 @@ class Sampler:
                         f"does not evaluate there, or a head that predicts the {quantity.value} does)"
                     )
         return found
+
+
+def _start(path: Path, x0: Tensor) -> Tensor:
+    """The state at t = 0 from a draw of p_init."""
+    return x0 if path.source_scale == 1 else path.source_scale * x0
 
 
 @torch.no_grad()

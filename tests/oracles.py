@@ -17,9 +17,20 @@ def _vp_alpha(t: Tensor) -> Tensor:
 SCHEDULES = {
     "condot": (lambda t: t, lambda t: (1 - t) ** 2),
     "cosine": (lambda t: torch.sin(math.pi * t / 2), lambda t: torch.cos(math.pi * t / 2) ** 2),
+    "wide": (lambda t: t, lambda t: 9 * (1 - t) ** 2),
     "vp": (_vp_alpha, lambda t: 1 - _vp_alpha(t) ** 2),
 }
 """alpha and beta^2 of each schedule; unlike beta, beta^2 has a finite derivative everywhere."""
+
+
+class Wide(fk.Schedule):
+    """Straight lines from N(0, 9 I): a schedule that does not start at beta = 1."""
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
+
+    def beta(self, t: Tensor) -> Tensor:
+        return 3 * (1 - t)
 
 
 def _with_slope(function, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,10 +85,12 @@ class GaussianMixture(fk.Predictor):
 
         scaled = posterior / self._variances(t)
         slope, data = offset(scaled), posterior @ means + alpha * offset(scaled * self.stds.square())
+        beta = beta_squared.sqrt()
         fields = {
             Quantity.DATA: data,
             Quantity.SCORE: -slope,
-            Quantity.NOISE: beta_squared.sqrt() * slope,
+            Quantity.NOISE: beta * slope,
+            Quantity.V: alpha * beta * slope - beta * data,
             Quantity.VELOCITY: alpha_dot * data + beta_squared_dot / 2 * slope,  # beta' beta = (beta^2)' / 2
         }
         return tuple(fields[quantity].reshape(x.shape).to(x.dtype) for quantity in wanted)

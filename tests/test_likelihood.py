@@ -12,7 +12,7 @@ from flowkit_ode.heun import Heun
 from flowkit_ode.midpoint import Midpoint
 from flowkit_ode.rk4 import RK4
 from flowkit_sde.euler_maruyama import EulerMaruyama
-from oracles import GaussianMixture, mixture, seeded
+from oracles import GaussianMixture, Wide, mixture, seeded
 from torch import nn
 
 from flowkit import Model, Predictor, Quantity, Source, UnsupportedError, log_prob
@@ -50,6 +50,15 @@ def test_the_log_density_of_a_mixture_is_found_to_a_thousandth(schedule, integra
     found = log_prob(oracle, x, **settings(integrator, steps=300))
     assert found.shape == (22,)
     torch.testing.assert_close(found, oracle.log_prob(x), rtol=0, atol=1e-3)
+
+
+def test_the_density_counts_where_the_path_starts():
+    """From N(0, 9 I), of a path that is named or of one that the model brings."""
+    oracle, path = mixture("wide"), GaussianPath(Wide())
+    x = oracle.sample(20, 1.0, seeded())
+    torch.testing.assert_close(log_prob(oracle, x, path=path, **settings()), oracle.log_prob(x), rtol=0, atol=1e-3)
+    oracle.path = path
+    torch.testing.assert_close(log_prob(oracle, x, **settings()), oracle.log_prob(x), rtol=0, atol=1e-3)
 
 
 def test_it_converges_with_the_order_of_the_integrator():

@@ -30,7 +30,7 @@ class Scaled(nn.Module):
 class Straight(Path):
     """A path with a velocity and no way to another quantity."""
 
-    def sample(self, x0, z, t):
+    def sample(self, x0, z, t, generator=None):
         return torch.lerp(x0, z, fk.expand_time(t, z))
 
     def velocity(self, x, x0, z, t):

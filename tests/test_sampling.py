@@ -13,7 +13,7 @@ from flowkit_ode.midpoint import Midpoint
 from flowkit_ode.rk4 import RK4
 from flowkit_sde.coefficients import BetaDiffusion, ConstantDiffusion
 from flowkit_sde.euler_maruyama import EulerMaruyama
-from oracles import GaussianMixture, mixture, seeded
+from oracles import GaussianMixture, Wide, mixture, seeded
 from torch import nn
 
 from flowkit import ODE, SDE, Model, Path, Predictor, Quantity, Sampler, UnsupportedError, expand_time, sample
@@ -29,7 +29,7 @@ CONDOT = PATH["condot"]
 class Straight(Path):
     """A path with a velocity and no way to another quantity."""
 
-    def sample(self, x0, z, t):
+    def sample(self, x0, z, t, generator=None):
         return torch.lerp(x0, z, expand_time(t, z))
 
     def velocity(self, x, x0, z, t):
@@ -74,6 +74,59 @@ def test_noise_is_carried_to_the_data_along_the_exact_map():
     expected = oracle.means[0] + 0.5 * x0
     found = sample(oracle, x0, integrator=RK4(), steps=100, path=CONDOT)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_noise_is_scaled_to_where_the_path_starts():
+    """From N(0, 9 I) the map is x_1 = m + s x_start / 3, and x_start = 3 x_0."""
+    oracle, x0, path = GaussianMixture([[1.0, -2.0]], [0.5], [1.0], "wide"), noise(), GaussianPath(Wide())
+    assert path.source_scale == 3
+    expected = oracle.means[0] + 0.5 * x0
+    found = sample(oracle, x0, integrator=RK4(), steps=100, path=path)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    states = list(Sampler(RK4(), UniformGrid(), steps=100).trajectory(oracle, path, x0))
+    assert torch.equal(states[0], 3 * x0)
+    assert torch.equal(states[-1], found)
+
+
+def test_dynamics_count_the_evaluations_of_the_model():
+    ode = ODE(mixture())
+    RK4().integrate(ode, noise(), times(10))
+    assert (ode.evaluations, ode.rejected) == (40, 0)
+    sde = SDE(mixture(), ConstantDiffusion(1.0), CONDOT)
+    EulerMaruyama().integrate(sde, noise(), times(10), seeded())
+    assert sde.evaluations == 10
+
+
+def test_an_integrator_with_noise_of_its_own_takes_no_coefficient():
+    class Renoising(Euler):
+        stochastic = True
+        own_noise = True
+
+    settings = {"integrator": Renoising(), "steps": 5}
+    assert "chooses its noise and ignores a diffusion coefficient" in refusal(
+        mixture(), diffusion=ConstantDiffusion(1.0), **settings
+    )
+    assert sample(VelocityOnly(), noise(), path=CONDOT, **settings).isfinite().all()  # and needs no score
+
+
+def test_an_integrator_can_ask_for_more_than_a_drift():
+    class Denoising(Euler):
+        needs = (Quantity.DATA,)
+
+        def step(self, dynamics, x, t, s, generator=None):
+            (data,) = dynamics.predict(x, t, self.needs)
+            return data
+
+        def problems(self, path):
+            return [] if hasattr(path, "schedule") else ["Denoising needs a schedule"]
+
+    oracle, x0 = mixture(), noise()
+    found = sample(oracle, x0, integrator=Denoising(), steps=1, path=CONDOT)
+    torch.testing.assert_close(found, oracle.denoise(x0, 0.0))
+    assert "Denoising needs the data, which this model does not give" in refusal(
+        VelocityOnly(), integrator=Denoising(), steps=1
+    )
+    assert "Denoising needs a schedule" in refusal(VelocityOnly(), Straight(), integrator=Denoising(), steps=1)
 
 
 def test_the_steps_are_equal_ones_from_0_to_1_unless_times_are_given():

@@ -77,7 +77,7 @@ class Config:
         sampling = _sampling(resolver, current | dict(given))
         if resolver.problems:
             raise ConfigError(resolver.problems)
-        if "diffusion" not in given and not _class_of(sampling["integrator"], registry).stochastic:
+        if "diffusion" not in given and not _class_of(sampling["integrator"], registry).solves_sde():
             sampling["diffusion"] = None  # it belonged to the integrator before
         return replace(self, sampling=sampling)
 
@@ -178,7 +178,7 @@ def _sampling(resolver: Resolver, given: Any) -> dict[str, Any]:
     integrator = sampling.get("integrator")
     if resolver.check_only or integrator is None:
         return sampling
-    if sampling["diffusion"] is None and _class_of(integrator, resolver.registry).stochastic:
+    if sampling["diffusion"] is None and _class_of(integrator, resolver.registry).solves_sde():
         default = resolver.registry.default("diffusion")
         if default:
             sampling["diffusion"] = resolver.choice("diffusion", default.qualified, "sampling.diffusion")

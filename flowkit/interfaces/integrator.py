@@ -9,24 +9,44 @@ from torch import Tensor
 
 from ..dynamics import Dynamics
 from ..random import Generator
+from .path import Path
+from .quantity import Quantity
 
 __all__ = ["Integrator"]
 
 
 class Integrator(ABC):
-    """A one-step method, forwards or backwards in time.
+    """Carries a state through time, forwards or backwards.
 
-    What it promises stands on the class, and tests hold it to that.
+    A one-step method gives `step`. One that remembers earlier steps, or chooses its own, overrides `trajectory` as well
+    and keeps what it remembers in there: an integrator has no state of its own. What it promises stands on the class,
+    and tests hold it to that.
     """
 
     order: ClassVar[float]
     """The order of convergence: of the global error for an ODE, in the strong sense for an SDE."""
 
     stochastic: ClassVar[bool] = False
-    """Whether it solves SDEs, using `diffusion` and random numbers."""
+    """Whether it draws random numbers: unless it says otherwise, for the `diffusion` of an SDE."""
+
+    own_noise: ClassVar[bool] = False
+    """Whether a stochastic method decides itself how much noise it adds, and takes no sigma_t."""
 
     evaluates_end: ClassVar[bool] = False
     """Whether a step from t to s evaluates the drift at s, which at s = 1 not every model has."""
+
+    needs: ClassVar[tuple[Quantity, ...]] = (Quantity.VELOCITY,)
+    """The fields that it asks of a model, beside the score that the drift of an SDE is made of."""
+
+    @classmethod
+    def solves_sde(cls) -> bool:
+        """Whether it solves the SDE of a diffusion coefficient, which it must then be given."""
+        return cls.stochastic and not cls.own_noise
+
+    def problems(self, path: Path) -> list[str]:
+        """Why this integrator does not go with that path; asked when a pipeline is built."""
+        del path
+        return []
 
     @abstractmethod
     def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:

@@ -3,6 +3,7 @@ r"""The conditional probability path $p_t(x|z)$ and its fields."""
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import UnsupportedError
@@ -15,8 +16,8 @@ __all__ = ["Path"]
 class Path(ABC):
     r"""A conditional probability path from p_init at t = 0 to the data point z at t = 1.
 
-    It is given by its flow, $x_t = \psi_t(x_0; z)$ with $x_0 \sim p_{init}$. Its conditional velocity is
-    the time derivative along that flow,
+    It is given by its flow, $x_t = \psi_t(x_0; z)$ with $x_0 \sim p_{init}$, in which a path may put noise of
+    its own that `sample` draws. Its conditional velocity is the time derivative along that flow,
 
     $$u_t(x_t|z) = \frac{d}{dt} \psi_t(x_0; z),$$
 
@@ -30,8 +31,15 @@ class Path(ABC):
     """
 
     @abstractmethod
-    def sample(self, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """The point x_t of the flow that starts at x0 and ends at z."""
+    def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The point x_t of the flow that starts at x0 and ends at z.
+
+        Arguments:
+            x0: Draws of p_init.
+            z: Data points.
+            t: Times.
+            generator: The source of the path's own noise, if it has any.
+        """
 
     @abstractmethod
     def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
@@ -44,6 +52,11 @@ class Path(ABC):
             UnsupportedError: This path has no score.
         """
         raise UnsupportedError(f"{type(self).__name__} has no score")
+
+    @property
+    def source_scale(self) -> float:
+        """Where paths start: x at t = 0 is `source_scale` * x0, as far as x0 decides it."""
+        return 1.0
 
     @property
     def has_score(self) -> bool:

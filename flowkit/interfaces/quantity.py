@@ -18,3 +18,5 @@ class Quantity(Enum):
     """E[eps | x_t = x], the mean of the noise."""
     DATA = "data"
     """E[z | x_t = x], the posterior mean of the data point (the denoiser)."""
+    V = "v"
+    """alpha_t E[eps | x_t = x] - beta_t E[z | x_t = x], the "v" of Salimans and Ho 2022."""

@@ -254,6 +254,7 @@ class Pipeline:
                 source=self.source,
                 integrator=sampler.integrator,
                 times=sampler.grid(self.path),
+                path=self.path,
             )
         return value.cpu() + self.normalization.log_det(self.spec.event_shape)
 

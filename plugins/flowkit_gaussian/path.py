@@ -32,7 +32,8 @@ class GaussianPath(Path):
 
     **Conversions.** With D = E[z|x] and N = E[x_0|x], every quantity is linear in the pair (D, N), and
     x = alpha D + beta N is the second equation that one prediction needs to give both:
-    velocity = alpha' D + beta' N, score = -N/beta, noise = N, data = D. At the ends one equation is lost:
+    velocity = alpha' D + beta' N, score = -N/beta, noise = N, data = D, v = alpha N - beta D. At the ends one
+    equation is lost:
 
     - where beta = 0, x is the data point and says nothing of the independent x_0, so N = E[x_0] = 0;
     - where alpha = 0, x is the noise and says nothing of z, so D = E[z], the `data_mean`;
@@ -49,7 +50,7 @@ class GaussianPath(Path):
     def __init__(self, schedule: Schedule = CondOT()) -> None:  # noqa: B008 (schedules are immutable)
         self.schedule = schedule
 
-    def sample(self, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Alpha_t z + beta_t x0, shape (batch, *event)."""
         alpha, beta = self.schedule.alpha(t), self.schedule.beta(t)
         return expand_time(alpha, z) * z + expand_time(beta, z) * x0
@@ -65,6 +66,11 @@ class GaussianPath(Path):
         beta = self.schedule.beta(t)
         _refuse(beta == 0, "the score", "beta is 0")
         return -x0 / expand_time(beta, x0)
+
+    @property
+    def source_scale(self) -> float:
+        """beta_0, which is 1 for most schedules."""
+        return float(self.schedule.beta(torch.zeros((), dtype=torch.float64)))
 
     def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
         """Always: each of the four determines the others."""
@@ -94,6 +100,8 @@ class GaussianPath(Path):
             return data
         if wanted is Quantity.NOISE:
             return noise
+        if wanted is Quantity.V:
+            return at.alpha * noise - at.beta * data
         if wanted is Quantity.SCORE:
             _refuse(at.beta == 0, "the score", "beta is 0")
             return -noise / at.beta
@@ -118,7 +126,10 @@ class GaussianPath(Path):
 def _data_and_noise(
     value: Tensor, x: Tensor, at: _Coefficients, given: Quantity, data_mean: Tensor | float
 ) -> tuple[Tensor, Tensor]:
-    """D = E[z|x] and N = E[x0|x] from one of them, or from the velocity."""
+    """D = E[z|x] and N = E[x0|x] from one of them, from v, or from the velocity."""
+    if given is Quantity.V:
+        norm = at.alpha * at.alpha + at.beta * at.beta
+        return (at.alpha * x - at.beta * value) / norm, (at.alpha * value + at.beta * x) / norm
     if given is Quantity.DATA:
         return value, _divide(x - at.alpha * value, at.beta, 0.0)
     if given is Quantity.NOISE:

@@ -2,7 +2,7 @@
 
 from flowkit import Head, Quantity
 
-__all__ = ["DataHead", "JointHead", "NoiseHead", "ScoreHead", "VelocityHead"]
+__all__ = ["DataHead", "JointHead", "NoiseHead", "ScoreHead", "VHead", "VelocityHead"]
 
 
 class VelocityHead(Head):
@@ -31,6 +31,18 @@ class DataHead(Head):
     """The output is E[z | x_t = x], the denoiser."""
 
     quantities = (Quantity.DATA,)
+
+
+class VHead(Head):
+    """The output is v = alpha_t E[x0|x] - beta_t E[z|x], which is of unit scale at every time.
+
+    On the cosine schedule it is the velocity, but for the factor -2/pi.
+
+    References:
+        Salimans and Ho 2022, Progressive Distillation, section 4. https://arxiv.org/abs/2202.00512
+    """
+
+    quantities = (Quantity.V,)
 
 
 class JointHead(Head):

@@ -9,6 +9,7 @@ HEADS = {
     "score": ("ScoreHead", "the output is the score grad log p_t(x)"),
     "noise": ("NoiseHead", "the output is the mean of the noise, E[x0|x]"),
     "data": ("DataHead", "the output is the posterior mean of the data, E[z|x]"),
+    "v": ("VHead", "the output is v = alpha_t noise - beta_t data"),
     "joint": ("JointHead", "two outputs, velocity and score"),
 }
 

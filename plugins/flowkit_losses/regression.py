@@ -13,7 +13,7 @@ def noised(
 ) -> tuple[Tensor, Tensor]:
     """Times of shape (batch,) and the states x_t of the path at them."""
     t = time.sample(len(z), generator, z.device, z.dtype)
-    return t, path.sample(x0, z, t)
+    return t, path.sample(x0, z, t, generator)
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:

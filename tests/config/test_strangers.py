@@ -43,7 +43,7 @@ class Path9(fk.Path):
     def __init__(self, schedule: fk.Schedule = Schedule9()) -> None:  # noqa: B008
         self.schedule = schedule
 
-    def sample(self, x0, z, t):
+    def sample(self, x0, z, t, generator=None):
         return z
 
     def velocity(self, x, x0, z, t):

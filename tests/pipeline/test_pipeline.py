@@ -103,7 +103,7 @@ def test_labels_are_checked(tiny, tmp_path):
 
 
 class NoScorePath(fk.Path):
-    def sample(self, x0, z, t):
+    def sample(self, x0, z, t, generator=None):
         return x0 + t[:, None] * (z - x0)
 
     def velocity(self, x, x0, z, t):

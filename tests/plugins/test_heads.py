@@ -4,7 +4,7 @@ import pytest
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
-from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead
+from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead, VHead
 from oracles import GaussianMixture, mixture, seeded
 from torch import nn
 
@@ -20,6 +20,7 @@ HEADS = {
     "score": (ScoreHead(), (Quantity.SCORE,)),
     "noise": (NoiseHead(), (Quantity.NOISE,)),
     "data": (DataHead(), (Quantity.DATA,)),
+    "v": (VHead(), (Quantity.V,)),
     "joint": (JointHead(), (Quantity.VELOCITY, Quantity.SCORE)),
 }
 every_head = pytest.mark.parametrize("head", HEADS)

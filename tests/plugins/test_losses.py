@@ -57,7 +57,7 @@ class Constant(nn.Module):
 class NoScore(Path):
     """Straight lines between the points of any two distributions: a velocity and no more."""
 
-    def sample(self, x0, z, t):
+    def sample(self, x0, z, t, generator=None):
         return torch.lerp(x0, z, t[:, None])
 
     def velocity(self, x, x0, z, t):
