@@ -25,7 +25,9 @@ from ..sampling import Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
+from .facts import facts_of, from_facts
 from .provenance import check_provenance, provenance
+from .resume import check_same
 from .run import MetricsLog, RunFolder
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ class Pipeline:
         run.check_free(resume, overwrite)
         stored = self.config | {"provenance": provenance(self._config, self._plugins)}
         if resume:
-            _check_same(run.read_config(), stored)
+            check_same(run.read_config(), stored)
         self.model.data_mean.copy_(self._data_mean())
         configured = build(self._config.callbacks, self._registry, "callbacks")
         trainer = Trainer(
@@ -154,7 +156,7 @@ class Pipeline:
             self._config.training,
             run.path,
             [MetricsLog(run), *configured, *callbacks],
-            _facts(self.spec, self.normalization),
+            facts_of(self.spec, self.normalization),
         )
         if trainer.accelerator.is_main_process:
             run.write_config(stored) if resume else run.start(stored)
@@ -190,9 +192,8 @@ class Pipeline:
         checkpoint = latest_checkpoint(run.path)
         if checkpoint is None:
             raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
-        facts = checkpoint.state()
         config = read_config({k: v for k, v in given.items() if k != "provenance"} | objects, plugins)
-        pipeline = cls(config, plugins, *_from_facts(checkpoint, facts))
+        pipeline = cls(config, plugins, *from_facts(checkpoint))
         pipeline.load_weights(checkpoint)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
@@ -335,49 +336,3 @@ class Pipeline:
         """E[z] in the model's units, from up to 65,536 draws."""
         draws = self.data.draw(2**16, torch.Generator().manual_seed(0)).z
         return self.normalization.normalize(draws).mean(0)
-
-
-def _facts(spec: DataSpec, normalization: Normalization) -> dict[str, Any]:
-    """What must be known of the data to build the model again without them."""
-    return {
-        "data": {
-            "event_shape": list(spec.event_shape),
-            "num_classes": spec.num_classes,
-            "class_names": list(spec.class_names),
-            "image_range": spec.image_range and list(spec.image_range),
-            "shift": normalization.shift.tolist(),
-            "scale": normalization.scale.tolist(),
-        }
-    }
-
-
-def _from_facts(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> tuple[DataSpec, Normalization]:
-    try:
-        data = facts["data"]
-        image_range = data["image_range"]
-        spec = DataSpec(
-            tuple(data["event_shape"]),
-            data["num_classes"],
-            tuple(data["class_names"]),
-            image_range and (image_range[0], image_range[1]),
-        )
-        return spec, Normalization(torch.tensor(data["shift"]), torch.tensor(data["scale"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.folder}/state.json: damaged: {error!r}") from None
-
-
-_MAY_CHANGE = {"steps", "log_every", "checkpoint_every", "keep_checkpoints"}
-
-
-def _check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse to resume a run under a configuration that would have trained something else."""
-    problems = []
-    for section in ("data", "source", "coupling", "path", "network", "head", "loss", "training"):
-        before, now = stored.get(section), given.get(section)
-        if section == "training" and isinstance(before, Mapping) and isinstance(now, Mapping):
-            before = {key: value for key, value in before.items() if key not in _MAY_CHANGE}
-            now = {key: value for key, value in now.items() if key not in _MAY_CHANGE}
-        if before != now:
-            problems.append(f"{section}: the run was started with {before}, and this is {now}")
-    if problems:
-        raise ConfigError("a run cannot go on under another configuration:\n" + "\n".join(problems))

@@ -1,0 +1,43 @@
+"""Whether a run may go on under a configuration."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..config.config import COMPONENTS
+from ..errors import ConfigError, Problem
+
+__all__ = ["check_same"]
+
+_MAY_CHANGE = {"steps", "log_every", "checkpoint_every", "keep_checkpoints"}
+
+
+def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse to resume a run under a configuration that would have trained something else.
+
+    Raises:
+        ConfigError: With every setting that differs.
+    """
+    differences = [
+        Problem(where, f"the run was started with {before!r} and cannot go on with {now!r}")
+        for section in (*COMPONENTS, "training")
+        for where, before, now in _differences(stored.get(section), given.get(section), section)
+        if where.removeprefix("training.") not in _MAY_CHANGE
+    ]
+    if differences:
+        raise ConfigError(differences)
+
+
+def _differences(before: Any, now: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+    """The places at which two configurations differ, with what each has there."""
+    of_one_sort = isinstance(before, Mapping) and isinstance(now, Mapping) and before.get("name") == now.get("name")
+    if not of_one_sort:
+        if before != now:
+            yield where, _short(before), _short(now)
+        return
+    for key in {**before, **now}:
+        yield from _differences(before.get(key), now.get(key), f"{where}.{key}")
+
+
+def _short(value: Any) -> Any:
+    """The name of a component stands for it."""
+    return value.get("name", value) if isinstance(value, Mapping) else value
