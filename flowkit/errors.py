@@ -1,9 +1,9 @@
 """What flowkit raises: one family, each member with the exit code that the command line returns for it."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -55,13 +55,13 @@ class Gathered:
     def __init__(self) -> None:
         self.errors: list[FlowkitError] = []
 
-    @contextmanager
-    def within(self, where: str) -> Iterator[None]:
-        """Note a failure of what runs in this context, instead of passing it on."""
+    def attempt(self, where: str, make: Callable[..., Any], *arguments: Any) -> Any:
+        """What `make(*arguments)` returns; or None, and a note of why it failed."""
         try:
-            yield
+            return make(*arguments)
         except (ConfigError, DataError, PluginError) as error:
             self.errors.append(error if isinstance(error, ConfigError) else _placed(error, where))
+            return None
 
     def raise_any(self) -> None:
         """Raise what was gathered: one error as it is, several as a `ConfigError` of all their problems."""

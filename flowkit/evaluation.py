@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from .batch import Batch
-from .conditions import select_condition
+from .conditions import Condition, select_condition
 from .interfaces.data import Dataset, DataSource
 from .interfaces.metric import Metric
 from .random import derive_seed
@@ -48,7 +48,7 @@ class Evaluation:
 
 
 def evaluate(
-    draw: Callable[[int, int], Batch],
+    draw: Callable[[int, int, Condition], Batch],
     data: DataSource,
     metrics: Sequence[Metric],
     samples: int = 2048,
@@ -61,7 +61,8 @@ def evaluate(
     shares some of its chance variation with its floor.
 
     Arguments:
-        draw: Gives n samples, in the units of the data, for a seed: `draw(n, seed)`.
+        draw: Gives n samples in the units of the data for a seed and conditions, which are those of n data points:
+            `draw(n, seed, y)`.
         data: What they should look like. The two real draws of a finite data set are disjoint parts of it.
         metrics: How to measure.
         samples: Samples a side; at most half of a finite data set.
@@ -72,7 +73,8 @@ def evaluate(
         samples = min(samples, len(data) // 2)
     pairs: list[tuple[Metric, Batch, Batch]] = []
     for repeat in range(repeats):
-        generated = draw(samples, derive_seed(seed, repeat, 0))
+        y = data.draw(samples, torch.Generator().manual_seed(derive_seed(seed, repeat, 2))).y
+        generated = draw(samples, derive_seed(seed, repeat, 0), y)
         first, second = _two_draws(data, samples, derive_seed(seed, repeat, 1))
         for metric in metrics:
             pairs += [(metric, generated, first), (metric, generated, second), (metric, second, first)]

@@ -27,7 +27,7 @@ class Normal(fk.DataSource):
 
 
 def shifted(shift):
-    def draw(n, seed):
+    def draw(n, seed, y):
         return fk.Batch(torch.randn(n, 2, generator=torch.Generator().manual_seed(seed)) + shift)
 
     return draw
@@ -65,6 +65,35 @@ def test_the_two_draws_of_a_finite_set_are_disjoint():
             return float(torch.isin(generated.z, real.z).sum())
 
     data = fk.InMemory(torch.arange(11.0)[:, None])
-    (result,) = fk.evaluate(lambda n, _: fk.Batch(torch.full((n, 1), -1.0)), data, [Overlap()], samples=50, repeats=3)
+    (result,) = fk.evaluate(lambda n, *_: fk.Batch(torch.full((n, 1), -1.0)), data, [Overlap()], samples=50, repeats=3)
     assert result.samples == 5
     assert result.floor == 0
+
+
+class Seldom(fk.InMemory):
+    """One label in ten is 1, and its points are far away."""
+
+    def __init__(self):
+        y = (torch.arange(1000) % 10 == 0).long()
+        super().__init__(torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) + 50 * y[:, None], y)
+
+
+class Mean(fk.Metric):
+    label = "mean"
+
+    def measure(self, generated, real):
+        return float((generated.z.mean() - real.z.mean()).abs())
+
+
+def test_conditional_samples_are_asked_for_with_the_labels_of_the_data():
+    """A perfect conditional model is then at the floor. With the labels in turn its mean would be 25, not 5."""
+    data, asked = Seldom(), []
+
+    def draw(n, seed, y):
+        asked.append(y)
+        return fk.Batch(torch.randn(n, 2, generator=torch.Generator().manual_seed(seed)) + 50 * y[:, None], y)
+
+    (result,) = fk.evaluate(draw, data, [Mean()], samples=400, repeats=20)
+    # A mean over 400 points has the deviation sqrt(50^2 * 0.09 + 1 / 2) / 20 = 0.75, a difference of two 1.06.
+    assert result.value < 2
+    assert torch.cat(asked).float().mean().item() == pytest.approx(0.1, abs=5 * (0.09 / 8000) ** 0.5)

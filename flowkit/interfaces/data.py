@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..conditions import select_condition
+from ..errors import DataError
 
-__all__ = ["DataSource", "DataSpec", "Dataset", "Normalization"]
+__all__ = ["DataSource", "DataSpec", "Dataset", "InMemory", "Normalization"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Normalization:
 
     def normalize(self, x: Tensor) -> Tensor:
         """From the user's units to the model's."""
+        x = x if x.is_floating_point() else x.float()
         return (x - self.shift.to(x)) / self.scale.to(x)
 
     def denormalize(self, x: Tensor) -> Tensor:
@@ -104,14 +106,23 @@ class InMemory(Dataset):
     """A finite set held in memory as two tensors; as it stands, the data source for tensors of your own.
 
     Arguments:
-        z: Shape (n, *event).
-        y: The labels 0, 1, ..., shape (n,), or None.
+        z: Shape (n, *event), n at least 2.
+        y: The labels 0, 1, ..., whole numbers of shape (n,), or None.
+
+    Raises:
+        DataError: The tensors are not such.
 
     Example:
         >>> Pipeline.builder().data(InMemory(torch.randn(1000, 2)))
     """
 
     def __init__(self, z: Tensor, y: Tensor | None = None) -> None:
+        if z.ndim < 2 or len(z) < 2:
+            raise DataError(f"data should have shape (n, *event) with at least 2 points; got {tuple(z.shape)}")
+        if y is not None and (y.shape != z.shape[:1] or y.is_floating_point() or int(y.min()) < 0):
+            raise DataError(
+                f"labels should be whole numbers from 0 of shape {(len(z),)}; got {y.dtype} of shape {tuple(y.shape)}"
+            )
         self.z, self.y = z, y
 
     @property

@@ -61,7 +61,7 @@ def _guidance_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[s
 
 def _network_problem(pipeline: "Pipeline") -> str | None:
     """Try the network on two points: the only way to know what a stranger's module takes and returns."""
-    spec, outputs = pipeline.spec, pipeline.head.outputs
+    spec, outputs = pipeline.spec, pipeline.model.head.outputs
     network = pipeline.model.network
     name = type(network).__name__
     parameter = next(network.parameters(), torch.zeros(()))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,22 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..conditions import select_condition
+from ..conditions import Condition, select_condition, to_device
 from ..config.choice import build
 from ..config.config import Config, read_config
-from ..errors import CheckpointError, ConfigError, Gathered, UnsupportedError
+from ..errors import CheckpointError, ConfigError, Problem, UnsupportedError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import log_prob
-from ..model import Model
 from ..plugins.manager import PluginManager, installed_plugins
-from ..random import BLOCK, BlockGenerator, derive_seed
+from ..random import BLOCK, BlockGenerator
 from ..sampling import Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
 from .facts import facts_of, from_facts
+from .parts import build_network, build_parts, build_sampler
 from .provenance import check_provenance, provenance
 from .resume import check_same
 from .run import MetricsLog, RunFolder
@@ -60,31 +61,15 @@ class Pipeline:
     ) -> None:
         self._config, self._plugins = config, plugins or installed_plugins()
         self._registry = self._plugins.registry
-        gathered = Gathered()
-        if spec is None or normalization is None:
-            with gathered.within("data"):
-                spec, normalization = self.data.spec, self.data.normalization
-        built = {kind: self._build(kind, gathered) for kind in ("source", "coupling", "path", "head", "loss")}
-        for name in ("integrator", "grid", "diffusion", "guidance"):
-            with gathered.within(f"sampling.{name}"):
-                build(config.sampling[name], self._registry, f"sampling.{name}")
-        with gathered.within("evaluation.metrics"):
-            self.metrics = build(config.evaluation["metrics"], self._registry, "evaluation.metrics")
-        if spec is not None and built["head"] is not None:
-            network = self._build(
-                "network",
-                gathered,
-                event_shape=spec.event_shape,
-                outputs=built["head"].outputs,
-                num_classes=spec.num_classes,
-            )
-        gathered.raise_any()
-        assert spec is not None
-        assert normalization is not None
-        self.spec, self.normalization = spec, normalization
-        self.source, self.coupling, self.path, self.head, self.loss = built.values()
-        self.model = Model(network, self.head, self.path, torch.zeros(spec.event_shape))
-        self.sampler = self._sampler(config)
+
+        def describe_data() -> tuple[DataSpec, Normalization]:
+            return (spec, normalization) if spec and normalization else (self.data.spec, self.data.normalization)
+
+        parts = build_parts(config, self._registry, describe_data)
+        self.spec, self.normalization, self.model = parts.spec, parts.normalization, parts.model
+        self.source, self.coupling, self.path, self.loss = parts.source, parts.coupling, parts.path, parts.loss
+        self.sampler, self.metrics = parts.sampler, parts.metrics
+        self._trained = False
         check_parts(self, config)
 
     @staticmethod
@@ -142,10 +127,11 @@ class Pipeline:
 
         run = RunFolder(folder)
         run.check_free(resume, overwrite)
-        stored = self.config | {"provenance": provenance(self._config, self._plugins)}
+        stored = self.config | {"provenance": provenance(self._config)}
         if resume:
             check_same(run.read_config(), stored)
-        self.model.data_mean.copy_(self._data_mean())
+        if not (resume and latest_checkpoint(run.path)):
+            self._begin_anew()
         configured = build(self._config.callbacks, self._registry, "callbacks")
         trainer = Trainer(
             self.model,
@@ -195,6 +181,7 @@ class Pipeline:
         config = read_config({k: v for k, v in given.items() if k != "provenance"} | objects, plugins)
         pipeline = cls(config, plugins, *from_facts(checkpoint))
         pipeline.load_weights(checkpoint)
+        pipeline._trained = True
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
@@ -224,46 +211,58 @@ class Pipeline:
         Raises:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
-        with suitable_threads(self.model):
+        with self._evaluating():
             parts = [list(states)[-1] for states in self._states(n, self.labels(n, y), seed, sampling, False)]
         return torch.cat(parts) if parts else torch.empty(0, *self.spec.event_shape)
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
-        with suitable_threads(self.model):
-            states = self._states(n, self.labels(n, y), seed, sampling, True)
-            return torch.cat([torch.stack(list(batch)) for batch in states], dim=1)
+        with self._evaluating():
+            batches = [torch.stack(list(states)) for states in self._states(n, self.labels(n, y), seed, sampling, True)]
+        empty = torch.empty(len(self._changed(sampling).grid(self.path)), 0, *self.spec.event_shape)
+        return torch.cat(batches, dim=1) if batches else empty
 
     def log_prob(self, x: Tensor, y: Labels | None = None, **sampling: Any) -> Tensor:
         """Log density of the model's ODE at x, nats in the units of the data, shape (batch,).
 
         The divergence is exact, which costs one backward pass per dimension.
 
+        Arguments:
+            x: Where, shape (batch, *event), in the units of the data.
+            y: One label for all, or one for each (-1: none); a conditional model must be given some.
+            sampling: Settings of the section `sampling` to change, such as `integrator="rk4"` or `steps=100`.
+
         Raises:
-            UnsupportedError: The integrator solves SDEs; pass `integrator="heun"`, say.
+            UnsupportedError: The integrator solves SDEs (pass `integrator="heun"`, say), or labels are missing.
         """
-        sampler = self._changed(sampling)
-        self.model.eval()
-        normalized = self.normalization.normalize(x.to(self.device))
-        labels = self.labels(len(x), y)
-        with suitable_threads(self.model):
-            value = log_prob(
-                self.model,
-                normalized,
-                labels if labels is None else labels.to(self.device),
-                source=self.source,
-                integrator=sampler.integrator,
-                times=sampler.grid(self.path),
-                path=self.path,
-            )
+        if y is None and self.spec.num_classes is not None:
+            raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
+        sampler, size = self._changed(sampling), self._batch_size(sampling)
+        x = self.normalization.normalize(x.to(self.device)).to(self._dtype)
+        labels = to_device(self.labels(len(x), y), self.device)
+        with self._evaluating():
+            values = [
+                log_prob(
+                    self.model,
+                    x[start : start + size],
+                    select_condition(labels, slice(start, start + size)),
+                    source=self.source,
+                    integrator=sampler.integrator,
+                    times=sampler.grid(self.path),
+                    path=self.path,
+                )
+                for start in range(0, len(x), size)
+            ]
+        value = torch.cat(values) if values else x.new_empty(0)
         return value.cpu() + self.normalization.log_det(self.spec.event_shape)
 
     def evaluate(self, *, seed: int = 0, **sampling: Any) -> list[Evaluation]:
         """Measure samples against the data with the metrics of the section `evaluation`."""
 
-        def draw(n: int, seed: int) -> Batch:
-            return Batch(self.sample(n, seed=seed, **sampling), self.labels(n))
+        def draw(n: int, seed: int, y: Condition) -> Batch:
+            labels = y if isinstance(y, Tensor) else None
+            return Batch(self.sample(n, labels, seed=seed, **sampling), labels)
 
         settings = self._config.evaluation
         return evaluate(draw, self.data, self.metrics, settings["samples"], settings["repeats"], seed)
@@ -285,54 +284,75 @@ class Pipeline:
             raise UnsupportedError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
         return labels
 
-    def _build(self, kind: str, gathered: Gathered, **injected: Any) -> Any:
-        """One part, its random weights drawn from the seed of the configuration; None if it was refused."""
-        made: dict[str, Any] = {}
-        with gathered.within(kind), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self._config.training.seed, 0))
-            made[kind] = build(self._config.components[kind], self._registry, kind, **injected)
-        return made.get(kind)
-
     def _states(
         self, n: int, y: Tensor | None, seed: int, sampling: Mapping[str, Any], every: bool
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
         if n < 0:
             raise ConfigError(f"the number of samples should be at least 0; got {n}")
+        if seed < 0:
+            raise ConfigError(f"the seed should be at least 0; got {seed}")
         sampler, size = self._changed(sampling), self._batch_size(sampling)
-        self.model.eval()
         for start in range(0, n, size):
             count = min(size, n - start)
             generator = BlockGenerator(seed, start, count, self.device)
-            x0 = generator.draw(lambda k, g: self.source.sample(k, self.spec.event_shape, g, self.device))
-            labels = select_condition(y, slice(start, start + count))
-            labels = labels.to(self.device) if isinstance(labels, Tensor) else None
+            x0 = generator.draw(lambda k, g: self.source.sample(k, self.spec.event_shape, g, self.device, self._dtype))
+            labels = to_device(select_condition(y, slice(start, start + count)), self.device)
             arguments = (self.model, self.path, x0, labels, generator)
             states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments)])
             yield (self.normalization.denormalize(state).cpu() for state in states)
 
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Dropout and the like off while sampling; afterwards the model is as it was, perhaps amid training."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with suitable_threads(self.model):
+                yield
+        finally:
+            self.model.train(was_training)
+
+    def _begin_anew(self) -> None:
+        """Start training from the weights that the seed gives, also where this pipeline has trained before."""
+        if self._trained:
+            if self._config.components["network"].instance is not None:
+                raise ConfigError(
+                    "network: this object has been trained before, and a run starts from fresh weights: build another "
+                    "pipeline with a new one, or resume"
+                )
+            network = build_network(self._config, self._registry, self.spec, self.model.head.outputs)
+            self.model.network.load_state_dict(network.state_dict())
+        self.model.data_mean.copy_(self._data_mean())
+        self._trained = True
+
     def _batch_size(self, sampling: Mapping[str, Any]) -> int:
-        size = sampling.get("batch_size", self._config.sampling["batch_size"])
+        """In whole blocks of random numbers."""
+        size = self._config_with(sampling).sampling["batch_size"]
         return math.ceil(size / BLOCK) * BLOCK
+
+    def _config_with(self, sampling: Mapping[str, Any]) -> Config:
+        return self._config.with_sampling(sampling, self._registry) if sampling else self._config
 
     def _changed(self, sampling: Mapping[str, Any]) -> Sampler:
         if not sampling:
             return self.sampler
-        config = self._config.with_sampling(sampling, self._registry)
-        sampler = self._sampler(config)
+        sampler = build_sampler(self._config_with(sampling), self._registry)
         if problems := sampler.problems(self.model, self.path):
-            raise ConfigError("; ".join(problems))
+            raise ConfigError([Problem("sampling", problem) for problem in problems])
         return sampler
 
-    def _sampler(self, config: Config) -> Sampler:
-        given = config.sampling
-        built = {
-            name: build(given[name], self._registry, f"sampling.{name}")
-            for name in ("integrator", "grid", "diffusion", "guidance")
-        }
-        return Sampler(built["integrator"], built["grid"], given["steps"], built["diffusion"], built["guidance"])
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What the network computes in."""
+        return next((p.dtype for p in self.model.network.parameters() if p.is_floating_point()), torch.float32)
 
     def _data_mean(self) -> Tensor:
-        """E[z] in the model's units, from up to 65,536 draws."""
-        draws = self.data.draw(2**16, torch.Generator().manual_seed(0)).z
-        return self.normalization.normalize(draws).mean(0)
+        """E[z] in the model's units, from up to 65,536 draws, fewer where data points are large."""
+        numbers = math.prod(self.spec.event_shape)
+        count, chunk = max(1, min(2**16, 2**28 // numbers)), max(1, 2**22 // numbers)
+        generator, total = torch.Generator().manual_seed(0), torch.zeros(self.spec.event_shape, dtype=torch.float64)
+        for start in range(0, count, chunk):
+            z = self.data.draw(min(chunk, count - start), generator).z
+            total += self.normalization.normalize(z).double().sum(0)
+        return total / count

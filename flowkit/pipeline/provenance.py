@@ -11,7 +11,7 @@ from ..plugins.manager import PluginManager
 __all__ = ["check_provenance", "provenance"]
 
 
-def provenance(config: Config, plugins: PluginManager) -> dict[str, Any]:
+def provenance(config: Config) -> dict[str, Any]:
     """The versions behind a configuration: `{python packages}` and `kind/name` to `distribution version`."""
     components = {
         f"{choice.kind}/{choice.name}": f"{choice.entry.distribution} {choice.entry.version}"

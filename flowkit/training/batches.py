@@ -1,5 +1,6 @@
 """Batches without end from a data source, normalised, on the device, and resumable to the sample."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,8 @@ from ..interfaces.data import Dataset, DataSource, InMemory
 __all__ = ["Batches"]
 
 _DRAWN_AT_ONCE = 2**16
+"""Points drawn from an endless source in one go, as long as they are no more than `_NUMBERS_AT_ONCE` numbers."""
+_NUMBERS_AT_ONCE = 2**24
 _RESIDENT = 2**26
 """Data sets of up to this many numbers are kept, normalised, on the device (256 MiB in float32)."""
 
@@ -27,6 +30,7 @@ class Batches(Iterator[Batch]):
         batch_size: Samples a batch, over all processes.
         seed: Of the order, or of the draws.
         device: Where batches go.
+        dtype: The type that the model takes.
         rank: The index of this process.
         world: How many processes share a batch.
     """
@@ -37,10 +41,11 @@ class Batches(Iterator[Batch]):
         batch_size: int,
         seed: int,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.data, self.device = data, torch.device(device)
+        self.data, self.device, self.dtype = data, torch.device(device), dtype
         self.batch_size, self.rank, self.world = batch_size, rank, world
         self._generator = torch.Generator().manual_seed(seed)
         self._resident: Batch | None = None
@@ -83,7 +88,8 @@ class Batches(Iterator[Batch]):
         self._position = 0
         self._chunk = self._index = None
         if not isinstance(self.data, Dataset):
-            self._count = max(1, _DRAWN_AT_ONCE // self.batch_size)
+            points = min(_DRAWN_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.data.spec.event_shape))
+            self._count = max(1, points // self.batch_size)
             self._chunk = self._on_device(self.data.draw(self._count * self.batch_size, self._generator))
             return
         size = len(self.data)
@@ -100,4 +106,4 @@ class Batches(Iterator[Batch]):
 
     def _on_device(self, batch: Batch) -> Batch:
         z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))
-        return Batch(z, to_device(batch.y, self.device))
+        return Batch(z.to(self.dtype), to_device(batch.y, self.device))

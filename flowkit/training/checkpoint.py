@@ -10,6 +10,7 @@ checkpoints/step-00003000/
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from ..errors import CheckpointError
 __all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint"]
 
 Tensors = Mapping[str, Tensor]
+
+_NAME = re.compile(r"step-\d+")
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class Checkpoint:
         try:
             return load_file(path)
         except FileNotFoundError:
-            raise CheckpointError(f"{path}: missing, so this checkpoint cannot be used") from None
+            raise self._unusable(path, "is missing") from None
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: damaged: {error}") from None
+            raise self._unusable(path, f"is damaged: {error}") from None
 
     def state(self) -> dict[str, Any]:
         """The JSON file."""
@@ -58,17 +61,19 @@ class Checkpoint:
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: cannot be read: {error}") from None
+            raise self._unusable(path, f"cannot be read: {error}") from None
         if not isinstance(state, dict):
-            raise CheckpointError(f"{path}: damaged: it does not hold an object")
+            raise self._unusable(path, "is damaged: it does not hold an object")
         return state
+
+    def _unusable(self, path: Path, reason: str) -> CheckpointError:
+        return CheckpointError(f"{path} {reason}; without the folder {self.folder} the checkpoint before it is used")
 
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint of a run, if there is one."""
-    found = sorted((run / "checkpoints").glob("step-[0-9]*"))
-    complete = [folder for folder in found if (folder / "state.json").is_file()]
-    return Checkpoint(complete[-1]) if complete else None
+    found = _checkpoints(run / "checkpoints")
+    return Checkpoint(found[-1]) if found else None
 
 
 def save_checkpoint(
@@ -87,30 +92,49 @@ def save_checkpoint(
         CheckpointError: It could not be written; those before it are untouched.
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name(folder.name + ".partial")
+    partial = folder.with_name("partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, content in tensors.items():
             path = partial / f"{name}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in content.items()}, path)
+            save_file(_separate(content), path)
             _sync(path)
         path = partial / "state.json"
         path.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         _sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+        _sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"{folder}: could not be written ({error}); earlier checkpoints are untouched") from error
-    for old in sorted(folder.parent.glob("step-[0-9]*[0-9]"))[:-keep]:
+    for old in _checkpoints(folder.parent)[:-keep]:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
     return Checkpoint(folder)
 
 
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=lambda path: Checkpoint(path).step)
+
+
+def _separate(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own: networks may share weights, and a file holds none twice."""
+    seen: set[int] = set()
+    separate = {}
+    for name, value in tensors.items():
+        value = value.detach().cpu().contiguous()
+        storage = value.untyped_storage().data_ptr()
+        separate[name] = value.clone() if storage in seen else value
+        seen.add(storage)
+    return separate
+
+
 def _sync(path: Path) -> None:
-    """See to it that a file is on the disk before the checkpoint is given its name."""
+    """See to it that a file (or the names in a folder) is on the disk before anything relies on it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

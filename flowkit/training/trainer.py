@@ -1,6 +1,8 @@
 """The training loop, on Accelerate."""
 
 import math
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +10,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from safetensors.torch import save_file
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ..batch import Batch
 from ..conditions import drop_condition
 from ..config.sections import TrainingSettings
-from ..errors import ConfigError, TrainingError, TrainingInterrupted
+from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -61,8 +64,10 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        AcceleratorState._reset_state()  # another training in this process may have had another precision
         self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        _check_launch(world)
         if settings.batch_size % world:
             raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
         device = self.accelerator.device
@@ -83,11 +88,14 @@ class Trainer:
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
-        self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, rank, world)
+        dtype = next((p.dtype for p in self.parameters), torch.float32)
+        self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
         self.event_shape = data.spec.event_shape
         self.step = 0
-        self._losses: list[Tensor] = []
+        self._rate = 0.0
+        self._losses: list[Tensor] = []  # on the device
+        self._unlogged: list[float] = []  # fetched
         self._last_good: Checkpoint | None = None
 
     def fit(self, resume: bool = False) -> None:
@@ -118,6 +126,9 @@ class Trainer:
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
+        self.model.eval()
+        if interrupt.signal is not None:  # it came when nothing was left to interrupt here
+            signal.raise_signal(interrupt.signal)
 
     def _loop(self, state: TrainingState, interrupt: Interrupt) -> None:
         settings = self.settings
@@ -130,22 +141,22 @@ class Trainer:
             last = self.step == settings.steps
             now = time.perf_counter()
             if last or self.step % settings.log_every == 0:
-                state.step, state.losses = self.step, self._fetch_losses()
+                self._fetch_losses()
+                state.step, state.losses, self._unlogged = self.step, self._unlogged, []
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
-                state.learning_rate = self._learning_rate()
+                state.learning_rate = self._rate
                 self._tell("logged", state)
                 logged_at, logged_step = now, self.step
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
-            stopped = interrupt.signal is not None and not last
+            stopped = 0 if last else self._stop_signal(interrupt)
             if last or stopped or self.step % settings.checkpoint_every == 0:
                 checkpoint = self._save(state)
             if stopped:
-                assert interrupt.signal is not None
                 raise TrainingInterrupted(
                     f"stopped at step {self.step} of {settings.steps}; {checkpoint.folder} holds everything to go on",
-                    interrupt.signal,
+                    stopped,
                 )
 
     def _train_step(self, batch: Batch) -> Tensor:
@@ -159,9 +170,9 @@ class Trainer:
         self._backward(loss)
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
-        rate = self._learning_rate()
+        self._rate = self._learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.update(self.step + 1)
@@ -174,16 +185,25 @@ class Trainer:
             rate *= 0.5 * (1 + math.cos(math.pi * self.step / settings.steps))
         return rate
 
-    def _fetch_losses(self) -> list[float]:
-        """The losses since the last fetch, averaged over processes; the one place that waits for the device."""
+    def _stop_signal(self, interrupt: Interrupt) -> int:
+        """The signal to stop at, 0 for none. Processes agree on it, for all of them must stop at one step."""
+        if self.accelerator.num_processes == 1:
+            return interrupt.signal or 0
+        if self.step % self.settings.log_every:
+            return 0
+        mine = torch.tensor([interrupt.signal or 0], device=self.accelerator.device)
+        return int(self.accelerator.gather(mine).max())
+
+    def _fetch_losses(self) -> None:
+        """Fetch the losses since the last time, averaged over processes; the one place that waits for the device."""
         if not self._losses:
-            return []
+            return
         losses = self.accelerator.reduce(torch.stack(self._losses).float(), "mean").tolist()
         self._losses = []
         for i, loss in enumerate(losses):
             if not math.isfinite(loss):
                 self._stop_at_bad_loss(self.step - len(losses) + i + 1, f"the loss became {loss}")
-        return losses
+        self._unlogged += losses
 
     def _stop_at_bad_loss(self, step: int, what: str) -> None:
         kept = f"the last good checkpoint is {self._last_good.folder}" if self._last_good else "no checkpoint yet"
@@ -192,46 +212,49 @@ class Trainer:
         )
 
     def _save(self, state: TrainingState) -> Checkpoint:
-        self._refuse_to_save_bad_weights(state)
-        rank = self.accelerator.process_index
+        self._refuse_to_save_bad_weights()
         stream, position = self.batches.state()
         random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
         if self.accelerator.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
-        tensors: dict[str, Mapping[str, Tensor]] = {f"random-{rank}": random}
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
+        }
         facts = self.facts | {
             "step": self.step,
             "batches": position,
             "processes": self.accelerator.num_processes,
+            "losses": self._unlogged,
         }
+        averages = {id(parameter): mean for parameter, mean in zip(self.parameters, self.ema.averages, strict=True)}
+        weights = self._weights()
         tensors |= {
-            "model": self._model_state(),
-            "ema": self._model_state() | dict(zip(self.names, self.ema.averages, strict=True)),
+            "model": weights,
+            "ema": {name: averages.get(id(value), value) for name, value in weights.items()},
             "optimizer": self._optimizer_state(),
         }
         if self.accelerator.scaler is not None:
             facts["scaler"] = self.accelerator.scaler.state_dict()
         folder = self.folder / "checkpoints" / f"step-{self.step:08d}"
         if self.accelerator.is_main_process:
-            self._last_good = save_checkpoint(self.folder, self.step, tensors, facts, self.settings.keep_checkpoints)
+            save_checkpoint(self.folder, self.step, tensors, facts, self.settings.keep_checkpoints)
             self._tell("checkpoint_saved", state, folder)
         self.accelerator.wait_for_everyone()
-        if rank:
-            save_file(random, folder / f"random-{rank}.safetensors")
-            self._last_good = Checkpoint(folder)
-        return Checkpoint(folder)
+        self._last_good = Checkpoint(folder)
+        return self._last_good
 
-    def _refuse_to_save_bad_weights(self, state: TrainingState) -> None:
+    def _refuse_to_save_bad_weights(self) -> None:
         """Never save what a bad loss or gradient has spoilt."""
-        state.losses = [*state.losses, *self._fetch_losses()] if self._losses else state.losses
+        self._fetch_losses()
         norms = torch._foreach_norm([*self.parameters, *self.ema.averages])
         if not bool(torch.stack(norms).isfinite().all()):
             self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
 
-    def _model_state(self) -> dict[str, Tensor]:
-        model = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
-        buffers = {name: value for name, value in self.model.state_dict().items() if "." not in name}
-        return buffers | {f"network.{name}": value for name, value in model.state_dict().items()}
+    def _weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
+        network = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
+        own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
+        return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
         state = self.optimizer.state_dict()["state"]
@@ -242,7 +265,26 @@ class Trainer:
         }
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        facts = checkpoint.state()
+        try:
+            self._take(checkpoint, checkpoint.state())
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{checkpoint.folder}: does not fit this model or this device: {type(error).__name__}: {reason}"
+            ) from error
+        if self.step > self.settings.steps:
+            raise ConfigError(f"training.steps: is {self.settings.steps}, and {self.step} steps are done already")
+        self._last_good = checkpoint
+
+    def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
+        for fact, now in self.facts.items():
+            if facts[fact] != now:
+                raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
+        if facts["processes"] != self.accelerator.num_processes:
+            raise ConfigError(
+                f"the run was started by {facts['processes']} processes and cannot go on with "
+                f"{self.accelerator.num_processes}: each has random numbers of its own"
+            )
         self.model.load_state_dict(checkpoint.tensors("model"))
         averages = checkpoint.tensors("ema")
         for name, average in zip(self.names, self.ema.averages, strict=True):
@@ -261,9 +303,23 @@ class Trainer:
             torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
         if "scaler" in facts and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(facts["scaler"])
-        self.step = facts["step"]
-        self._last_good = checkpoint
+        self.step, self._unlogged = facts["step"], facts["losses"]
 
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)
+
+
+def _check_launch(world: int) -> None:
+    """Refuse to be one of several processes that know nothing of one another, and would write to one folder."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != world:
+        raise ConfigError(
+            f"{launched} processes were launched, and Accelerate sees {world}: on a machine without GPUs set "
+            f"ACCELERATE_USE_CPU=true"
+        )
+
+
+def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The facts that differ, in words."""
+    return ", ".join(f"{key} was {value} and is {now[key]}" for key, value in before.items() if value != now[key])
