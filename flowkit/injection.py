@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-__all__ = ["EventShape", "Injected", "NumClasses", "Outputs"]
+__all__ = ["INJECTED", "EventShape", "Injected", "NumClasses", "Outputs"]
 
 
 @dataclass(frozen=True)
@@ -21,3 +21,6 @@ Outputs = Annotated[int, Injected("outputs")]
 
 NumClasses = Annotated[int | None, Injected("num_classes")]
 """How many classes the labels have, or None without labels."""
+
+INJECTED = frozenset({"event_shape", "num_classes", "outputs"})
+"""The names of all of these values."""

@@ -1,5 +1,6 @@
 """`flowkit train`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,8 +50,8 @@ def train(
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])
     except TrainingInterrupted as error:
-        again = f"flowkit train {config} {' '.join(overrides or [])}".strip()
-        error.args = (f"{error}\ngo on with: {again} --out {folder} --resume",)
+        again = shlex.join(["flowkit", "train", config, *(overrides or []), "--out", str(folder), "--resume"])
+        error.args = (f"{error}\ngo on with: {again}",)
         raise
     if _is_main_process():
         _report(pipeline, folder, console, no_report)

@@ -22,23 +22,28 @@ class Choice:
         kind: Its kind.
         entry: The registered component; None for an object of a class that is not registered.
         settings: Every setting, defaults included: plain values, choices, lists of choices.
-        instance: The object itself, where the user gave one.
+        instance: The object itself, where the user gave one. (Neither it nor an entry: an object that a file could
+            not hold.)
+        name: What picks the component; the class of an unregistered object.
     """
 
     kind: str
     entry: Entry | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     instance: Any = None
+    name: str = ""
 
     @property
-    def name(self) -> str:
-        """The component's name, or the class of an unregistered object."""
-        return self.entry.component.name if self.entry else type(self.instance).__name__
+    def why_absent(self) -> str:
+        """What to say of an object that a file could not hold."""
+        return f"was given as a Python object of {self.name}, which a file cannot hold: pass an object of that class"
 
 
 def dump(value: Any) -> Any:
     """Choices and settings as plain data, the way a file holds them."""
     if isinstance(value, Choice):
+        if value.instance is None and value.entry is None:
+            return {"instance": value.name}
         if value.entry is None:
             return {"instance": f"{type(value.instance).__module__}:{type(value.instance).__qualname__}"}
         return {"name": value.name} | {key: dump(setting) for key, setting in value.settings.items()}
@@ -69,7 +74,8 @@ def build(value: Any, registry: Registry, where: str = "", **injected: Any) -> A
         return value
     if value.instance is not None:
         return value.instance
-    assert value.entry is not None
+    if value.entry is None:
+        raise ConfigError([Problem(where, value.why_absent)])
     cls = registry.load(value.entry)
     form = form_of(cls, registry.kinds)
     arguments = {
@@ -78,5 +84,5 @@ def build(value: Any, registry: Registry, where: str = "", **injected: Any) -> A
     arguments |= {name: injected[key] for name, key in form.injected.items() if key in injected}
     try:
         return cls(**arguments)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError([Problem(where, str(error))]) from error

@@ -1,6 +1,6 @@
 """A whole configuration: read from what a user wrote, checked in one go, complete."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,12 @@ class Config:
         return replace(self, sampling=sampling)
 
 
-def read_config(given: Mapping[str, Any], plugins: PluginManager, recipe: Mapping[str, Any] | None = None) -> Config:
+def read_config(
+    given: Mapping[str, Any],
+    plugins: PluginManager,
+    recipe: Mapping[str, Any] | None = None,
+    may_be_absent: Collection[str] = (),
+) -> Config:
     """Check a configuration as a whole and fill it in.
 
     Arguments:
@@ -90,15 +95,16 @@ def read_config(given: Mapping[str, Any], plugins: PluginManager, recipe: Mappin
         plugins: The plugins there are.
         recipe: What `given` was made from: sections that are still the same need no look at their settings, and no
             import of their components, to report a mistake elsewhere.
+        may_be_absent: Sections whose Python objects, which a file cannot hold, are not needed.
 
     Raises:
         ConfigError: With every problem found, not the first.
     """
-    quick = Resolver(plugins.registry, check_only=True)
+    quick = Resolver(plugins.registry, True, may_be_absent)
     _read(_with_defaults(_changed(given, recipe or {}), quick), quick)
     if quick.problems:
         raise ConfigError(quick.problems)
-    resolver = Resolver(plugins.registry)
+    resolver = Resolver(plugins.registry, False, may_be_absent)
     config = _read(_with_defaults(given, resolver), resolver)
     if resolver.problems:
         raise ConfigError(resolver.problems)

@@ -72,24 +72,23 @@ def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
     """`first` with what `second` says put over it, section by section; another name replaces a component."""
     result = dict(first)
     for key, value in second.items():
-        before = result.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping) and _same_component(before, value):
-            result[key] = merge(before, value)
-        else:
-            result[key] = value
+        before = _as_mapping(result.get(key))
+        same = isinstance(value, Mapping) and ("name" not in value or value["name"] == before.get("name"))
+        result[key] = merge(before, value) if before and same else value
     return result
 
 
-def _same_component(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return "name" not in after or after["name"] == before.get("name")
+def _as_mapping(value: Any) -> Mapping[str, Any]:
+    """Settings, also of a component that was given by its name alone; none for anything else."""
+    if isinstance(value, str):
+        return {"name": value}
+    return value if isinstance(value, Mapping) else {}
 
 
 def _set(node: Any, keys: list[str], value: Any) -> Any:
     if not keys:
         return value
-    if isinstance(node, str):
-        node = {"name": node}
-    node = dict(node) if isinstance(node, Mapping) else {}
+    node = dict(_as_mapping(node))
     if keys == ["name"] and node.get("name") != value:
         return {"name": value}
     node[keys[0]] = _set(node.get(keys[0]), keys[1:], value)
@@ -103,6 +102,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (dict, list)):
+                raise yaml.constructor.ConstructorError(None, None, "a key should be a name", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
             seen.add(key)

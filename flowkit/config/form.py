@@ -5,6 +5,7 @@ default, `schedule: Schedule` is a slot that takes another component, and `event
 by the build and is no setting.
 """
 
+import dataclasses
 import inspect
 import sys
 import types
@@ -82,7 +83,11 @@ def form_of(cls: type, kinds: Mapping[str, Kind]) -> Form:
         else:
             default = ... if parameter.default is REQUIRED else parameter.default
             plain[parameter.name] = (hint, default)
-    return Form(plain_model(cls.__name__, plain), slots, injected)
+    try:
+        return Form(plain_model(cls.__name__, plain), slots, injected)
+    except Exception as error:  # pydantic knows no such type
+        reason = str(error).partition("\n")[0]
+        raise PluginError(f"{cls.__qualname__}: its settings cannot be checked: {reason}") from error
 
 
 def plain_model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
@@ -99,6 +104,8 @@ def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
         hints = typing.get_type_hints(constructor, include_extras=True)
     except Exception as error:
         raise PluginError(f"{cls.__qualname__}: its type hints cannot be read: {error}") from error
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    factories = {f.name: f.default_factory for f in fields if f.default_factory is not dataclasses.MISSING}
     found = []
     for parameter in list(inspect.signature(constructor).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -108,7 +115,10 @@ def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
             )
         if parameter.name == "name":
             raise PluginError(f"{cls.__qualname__}: 'name' is taken: it chooses the component")
-        found.append((parameter, hints.get(parameter.name, Any)))
+        if parameter.name.startswith("_"):
+            raise PluginError(f"{cls.__qualname__}: a setting's name starts with a letter; rename {parameter.name!r}")
+        default = factories[parameter.name]() if parameter.name in factories else parameter.default
+        found.append((parameter.replace(default=default), hints.get(parameter.name, Any)))
     return found
 
 
@@ -134,7 +144,7 @@ def _slot(hint: Any, default: Any, interfaces: Mapping[str, str]) -> Slot | None
         if len(choices) != 1:
             return None
         hint = choices[0]
-    many = typing.get_origin(hint) in (list, Sequence)
+    many = typing.get_origin(hint) in (list, tuple, Sequence)
     if many:
         hint = typing.get_args(hint)[0]
     if not isinstance(hint, type):

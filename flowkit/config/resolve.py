@@ -4,7 +4,7 @@ Nothing here raises at the first mistake: problems are collected, with the place
 imported only when its settings must be known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -24,10 +24,11 @@ class Resolver:
         registry: The components there are.
         check_only: Look at names, and at settings that are written out, but fill in no defaults: what is
             done once a configuration is known to be wrong, to report the rest without importing everything.
+        may_be_absent: Sections whose Python objects, which a file cannot hold, are not needed.
     """
 
-    def __init__(self, registry: Registry, check_only: bool = False) -> None:
-        self.registry, self.check_only = registry, check_only
+    def __init__(self, registry: Registry, check_only: bool = False, may_be_absent: Collection[str] = ()) -> None:
+        self.registry, self.check_only, self.may_be_absent = registry, check_only, may_be_absent
         self.problems: list[Problem] = []
 
     def problem(self, where: str, message: str) -> None:
@@ -50,7 +51,8 @@ class Resolver:
                 known = ", ".join(form.names) or "none"
                 self.problem(f"{prefix}{name}", f"no such setting{hint}; settings: {known}")
         for name, slot in form.slots.items():
-            values[name] = self.slot(slot, given.get(name, slot.default), f"{prefix}{name}")
+            if name in given or not self._is_beyond_words(slot):
+                values[name] = self.slot(slot, given.get(name, slot.default), f"{prefix}{name}")
         plain = {name: value for name, value in given.items() if name in form.model.model_fields}
         values.update(self._plain(form.model, plain, prefix))
         return values
@@ -60,7 +62,7 @@ class Resolver:
         if given is REQUIRED:
             self.problem(where, f"is required: name a {slot.kind}")
             return None
-        if slot.many:
+        if slot.many and not (given is None and slot.optional):
             if given is None or isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
                 given = [] if given is None else [given]
             return [self.choice(slot.kind, item, f"{where}[{i}]") for i, item in enumerate(given)]
@@ -82,12 +84,10 @@ class Resolver:
             return self._instance(kind, given, where)
         settings = {} if isinstance(given, str) else dict(given)
         if "instance" in settings and "name" not in settings:
-            self.problem(
-                where,
-                f"was given as a Python object of {settings['instance']}, which a file cannot hold: pass an "
-                f"object of that class",
-            )
-            return None
+            absent = Choice(kind, None, name=str(settings["instance"]))
+            if where.partition("[")[0] not in self.may_be_absent:
+                self.problem(where, absent.why_absent)
+            return absent
         name = given if isinstance(given, str) else settings.pop("name", None)
         if not isinstance(name, str):
             self.problem(where, f"give the {kind} a name, as in {{name: {self._example(kind)}}}")
@@ -107,7 +107,8 @@ class Resolver:
         except FlowkitError as error:
             self.problem(where, str(error))
             return None
-        return Choice(entry.component.kind, entry, self.form(form, given, where))
+        settings = self.form(form, given, where)
+        return Choice(entry.component.kind, entry, settings, name=self.registry.name_of(entry))
 
     def _instance(self, kind: str, given: Any, where: str) -> Choice | None:
         interface = resolve_target(self.registry.kinds[kind].interface)
@@ -117,7 +118,7 @@ class Resolver:
                 f"takes the name of a {kind}, a mapping with a name, or a {interface.__name__} object; got {given!r}",
             )
             return None
-        return self.describe(kind, given) or Choice(kind, None, {}, given)
+        return self.describe(kind, given) or _unregistered(kind, given)
 
     def describe(self, kind: str, instance: Any) -> Choice | None:
         """The choice that an object of a registered class amounts to: its settings are read back from the
@@ -141,11 +142,11 @@ class Resolver:
             inner = settings[name]
             items = inner if slot.many else [inner]
             described = [
-                None if item is None else self.describe(slot.kind, item) or Choice(slot.kind, None, {}, item)
+                None if item is None else self.describe(slot.kind, item) or _unregistered(slot.kind, item)
                 for item in items
             ]
             settings[name] = described if slot.many else described[0]
-        return Choice(kind, entry, settings, instance)
+        return Choice(kind, entry, settings, instance, self.registry.name_of(entry))
 
     def _plain(self, model: type[BaseModel], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         try:
@@ -155,6 +156,12 @@ class Resolver:
                 where = prefix + ".".join(str(part) for part in item["loc"])
                 self.problem(where, _in_words(item))
             return {}
+
+    def _is_beyond_words(self, slot: Slot) -> bool:
+        """Whether a slot's default is an object whose settings cannot be read back: then the constructor keeps it."""
+        if slot.many or slot.default is REQUIRED or slot.default is None or isinstance(slot.default, str):
+            return False
+        return self.describe(slot.kind, slot.default) is None
 
     def _default_name(self, slot: Slot) -> dict[str, str]:
         """The component that settings without a name belong to: the slot's default, else that of its kind."""
@@ -166,6 +173,10 @@ class Resolver:
     def _example(self, kind: str) -> str:
         entries = self.registry.of_kind(kind)
         return entries[0].component.name if entries else "..."
+
+
+def _unregistered(kind: str, instance: Any) -> Choice:
+    return Choice(kind, None, {}, instance, type(instance).__name__)
 
 
 def _values(model: BaseModel) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..config.config import read_config
 from ..config.files import merge, read_yaml
+from ..errors import ConfigError, Problem
 from ..plugins.manager import PluginManager, installed_plugins
 from .pipeline import Pipeline
 from .recipes import recipe_config
@@ -26,31 +27,31 @@ class PipelineBuilder:
         self.plugins = plugins or installed_plugins()
         self._given: dict[str, Any] = {}
 
-    def data(self, data: Any, **settings: Any) -> "PipelineBuilder":
+    def data(self, data: Any, /, **settings: Any) -> "PipelineBuilder":
         """Where data points come from."""
         return self._choose("data", data, settings)
 
-    def source(self, source: Any, **settings: Any) -> "PipelineBuilder":
+    def source(self, source: Any, /, **settings: Any) -> "PipelineBuilder":
         """The distribution at t = 0."""
         return self._choose("source", source, settings)
 
-    def coupling(self, coupling: Any, **settings: Any) -> "PipelineBuilder":
+    def coupling(self, coupling: Any, /, **settings: Any) -> "PipelineBuilder":
         """Which x0 goes with which z."""
         return self._choose("coupling", coupling, settings)
 
-    def path(self, path: Any, **settings: Any) -> "PipelineBuilder":
+    def path(self, path: Any, /, **settings: Any) -> "PipelineBuilder":
         """The conditional probability path."""
         return self._choose("path", path, settings)
 
-    def network(self, network: Any, **settings: Any) -> "PipelineBuilder":
+    def network(self, network: Any, /, **settings: Any) -> "PipelineBuilder":
         """The network; any `nn.Module` with `forward(x, t, y=None)` is one."""
         return self._choose("network", network, settings)
 
-    def head(self, head: Any, **settings: Any) -> "PipelineBuilder":
+    def head(self, head: Any, /, **settings: Any) -> "PipelineBuilder":
         """What the network's output means."""
         return self._choose("head", head, settings)
 
-    def loss(self, loss: Any, **settings: Any) -> "PipelineBuilder":
+    def loss(self, loss: Any, /, **settings: Any) -> "PipelineBuilder":
         """What training regresses."""
         return self._choose("loss", loss, settings)
 
@@ -91,7 +92,7 @@ class PipelineBuilder:
 
     def _choose(self, kind: str, given: Any, settings: Mapping[str, Any]) -> "PipelineBuilder":
         if settings and not isinstance(given, str):
-            raise TypeError(f"settings go with the name of a {kind}; an object has its own")
+            raise ConfigError([Problem(kind, f"settings go with the name of a {kind}; got them beside {given!r}")])
         self._given[kind] = {"name": given, **settings} if isinstance(given, str) else given
         return self
 

@@ -7,6 +7,7 @@ from ..config.choice import build
 from ..config.form import REQUIRED, form_of
 from ..config.resolve import Resolver
 from ..errors import ConfigError
+from ..injection import INJECTED
 from ..plugins.manager import PluginManager, installed_plugins
 from ..plugins.registry import Entry, Registry
 
@@ -31,7 +32,7 @@ def create(kind: str, name: str, /, *, plugins: PluginManager | None = None, **s
     """
     registry = (plugins or installed_plugins()).registry
     entry = registry.find(kind, name)
-    keys = {"event_shape", "outputs", "num_classes"}
+    keys = INJECTED.difference(form_of(registry.load(entry), registry.kinds).names)
     injected = {key: value for key, value in settings.items() if key in keys}
     resolver = Resolver(registry)
     given = {key: value for key, value in settings.items() if key not in keys}

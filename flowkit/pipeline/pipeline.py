@@ -27,7 +27,7 @@ from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
 from .facts import facts_of, from_facts
 from .parts import build_network, build_parts, build_sampler
-from .provenance import check_provenance, provenance
+from .provenance import check_provenance, provenance, qualified
 from .resume import check_same
 from .run import MetricsLog, RunFolder
 
@@ -178,7 +178,7 @@ class Pipeline:
         checkpoint = latest_checkpoint(run.path)
         if checkpoint is None:
             raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
-        config = read_config({k: v for k, v in given.items() if k != "provenance"} | objects, plugins)
+        config = read_config(qualified(given, plugins) | objects, plugins, may_be_absent=("data", "callbacks"))
         pipeline = cls(config, plugins, *from_facts(checkpoint))
         pipeline.load_weights(checkpoint)
         pipeline._trained = True

@@ -1,6 +1,6 @@
 """Which package every component of a run came from, written down and asked for again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -8,7 +8,7 @@ from ..config.config import Config
 from ..errors import ConfigError, FlowkitError, Problem
 from ..plugins.manager import PluginManager
 
-__all__ = ["check_provenance", "provenance"]
+__all__ = ["check_provenance", "provenance", "qualified"]
 
 
 def provenance(config: Config) -> dict[str, Any]:
@@ -35,18 +35,14 @@ def check_provenance(
     Raises:
         ConfigError: Components are missing.
     """
-    recorded = given.get("provenance")
-    components = recorded.get("components") if isinstance(recorded, Mapping) else None
-    needed = _names({section: value for section, value in given.items() if section not in (replaced or {})})
+    needed = set(_names({section: value for section, value in given.items() if section not in (replaced or {})}))
     problems = []
-    for component, origin in (components if isinstance(components, Mapping) else {}).items():
-        kind, _, name = str(component).partition("/")
+    for kind, name, package, number in _recorded(given):
         if name not in needed:
             continue
         try:
-            plugins.registry.find(kind, name)
+            plugins.registry.find(kind, f"{package}/{name.rpartition('/')[2]}")
         except FlowkitError:
-            package, _, number = str(origin).partition(" ")
             problems.append(
                 Problem(
                     kind,
@@ -58,12 +54,43 @@ def check_provenance(
         raise ConfigError(problems)
 
 
-def _names(value: Any) -> set[str]:
+def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any]:
+    """The sections of a stored configuration, with the distribution before each name that several claim by now."""
+    picks = {
+        name: f"{package}/{name}"
+        for kind, name, package, _ in _recorded(given)
+        if plugins.registry.is_contested(kind, name)
+    }
+    return {section: _renamed(value, picks) for section, value in given.items() if section != "provenance"}
+
+
+def _recorded(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, name, distribution and version of every component that a stored configuration was made of."""
+    recorded = given.get("provenance")
+    components = recorded.get("components") if isinstance(recorded, Mapping) else None
+    for component, origin in (components if isinstance(components, Mapping) else {}).items():
+        kind, _, name = str(component).partition("/")
+        package, _, number = str(origin).partition(" ")
+        yield kind, name, package, number
+
+
+def _names(value: Any) -> Iterator[str]:
     """Every component name in a stored configuration."""
     if isinstance(value, Mapping):
-        own = {value["name"]} if isinstance(value.get("name"), str) else set()
-        return own.union(*(_names(item) for item in value.values()))
-    return set().union(*(_names(item) for item in value)) if isinstance(value, list) else set()
+        if isinstance(value.get("name"), str):
+            yield value["name"]
+        for item in value.values():
+            yield from _names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names(item)
+
+
+def _renamed(value: Any, picks: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        changed = {key: _renamed(item, picks) for key, item in value.items()}
+        return changed | ({"name": picks[value["name"]]} if value.get("name") in picks else {})
+    return [_renamed(item, picks) for item in value] if isinstance(value, list) else value
 
 
 def _version(name: str) -> str:

@@ -7,8 +7,10 @@ samples.png, loss.png, trajectory.gif
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`."""
-        self.config_file.write_text(write_yaml(config), encoding="utf-8")
+        _replace(self.config_file, write_yaml(config))
 
     def read_config(self) -> dict[str, Any]:
         """What `config.yaml` holds.
@@ -89,10 +91,14 @@ class RunFolder:
         return read_yaml(self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
+        """The lines of `metrics.jsonl`; one that a crash has cut short is passed over."""
         if not self.metrics_file.is_file():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        found = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            with suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
 
 
 class MetricsLog(Callback):
@@ -108,8 +114,7 @@ class MetricsLog(Callback):
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
         kept = [line for line in self.run.metrics() if line["step"] <= state.step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        self.run.metrics_file.write_text(text, encoding="utf-8")
+        _replace(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
 
     def logged(self, state: TrainingState) -> None:
         """Add a line."""
@@ -121,3 +126,10 @@ class MetricsLog(Callback):
         }
         with self.run.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)

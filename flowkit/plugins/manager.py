@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,7 +88,9 @@ class PluginManager:
         else:
             try:
                 record = self._take_in(plugin, name, distribution, version)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may even exit: it must take nobody down
                 reason = f"{type(error).__name__}: {error}".replace("\n", " ")
                 if self._strict:
                     raise PluginError(f"plugin {name} {version} failed: {reason}") from error
@@ -138,6 +141,7 @@ class PluginManager:
             plugin = plugin.load()
         self.hooks.register(plugin, name)
         try:
+            self._check_hooks(plugin)
             components = tuple(self._call(plugin, "flowkit_components", Component))
             recipes = tuple(self._call(plugin, "flowkit_recipes", Recipe))
             self._check(components, recipes)
@@ -145,6 +149,13 @@ class PluginManager:
             self.hooks.unregister(plugin)
             raise
         return PluginRecord(name, distribution, version, "ok", "", components, recipes)
+
+    def _check_hooks(self, plugin: Any) -> None:
+        """Refuse an implementation of a hook that there is none of: its name is misspelt."""
+        known = [name for name in vars(FlowkitHooks) if name.startswith(PROJECT)]
+        for caller in self.hooks.get_hookcallers(plugin) or ():
+            if caller.name not in known:
+                raise ValueError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, known)}")
 
     def _call(self, plugin: Any, hook: str, expected: type) -> Iterable[Any]:
         """Call one plugin's implementation of one hook, alone."""
@@ -171,7 +182,7 @@ class PluginManager:
             raise ValueError("a recipe is declared twice")
 
     def _is_disabled(self, name: str, distribution: str) -> bool:
-        names = {name, distribution}
+        names = {_normalized(name), _normalized(distribution)}
         return bool(names & self._disabled) or (self._only is not None and not names & self._only)
 
 
@@ -184,8 +195,16 @@ def installed_plugins() -> PluginManager:
 def _names(text: str | None) -> frozenset[str] | None:
     if text is None:
         return None
-    return frozenset(name.strip() for name in text.split(",") if name.strip())
+    return frozenset(_normalized(name) for name in text.split(",") if name.strip())
+
+
+def _normalized(name: str) -> str:
+    """The name of a distribution as packaging tools compare it; what follows a colon stays."""
+    distribution, colon, plugin = name.strip().partition(":")
+    return re.sub(r"[-_.]+", "-", distribution).lower() + colon + plugin
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+    dist = point.dist
+    # What a half-removed package leaves behind has neither.
+    return (dist.metadata["Name"] or "unknown", dist.metadata["Version"] or "0") if dist else ("unknown", "0")

@@ -91,6 +91,15 @@ class Registry:
         picks = " or ".join(repr(entry.qualified) for entry in found)
         raise UnknownComponentError(f"{kind} {name!r} is provided by {claims}: write {picks}")
 
+    def name_of(self, entry: Entry) -> str:
+        """The shortest name that picks this component: its own, or with the distribution where several claim it."""
+        component = entry.component
+        return entry.qualified if self.is_contested(component.kind, component.name) else component.name
+
+    def is_contested(self, kind: str, name: str) -> bool:
+        """Whether several plugins provide a component of this name."""
+        return len(self._entries.get((kind, name), ())) > 1
+
     def default(self, kind: str, event: str = "any") -> Entry | None:
         """The component that a plugin declares the default of its kind for this sort of event, if any."""
         for wanted in dict.fromkeys((event, "any")):
@@ -123,7 +132,7 @@ class Registry:
         if isinstance(target, str):
             try:
                 target = resolve_target(target)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise PluginError(_why_not_loaded(entry, label, error)) from error
         interface = resolve_target(self.kinds[component.kind].interface)
         if not (isinstance(target, type) and issubclass(target, interface)):
@@ -161,8 +170,8 @@ def resolve_target(target: str) -> Any:
     return found
 
 
-def _why_not_loaded(entry: Entry, label: str, error: Exception) -> str:
-    text = f"{label} of {entry.distribution} {entry.version} cannot be imported: {error}"
+def _why_not_loaded(entry: Entry, label: str, error: BaseException) -> str:
+    text = f"{label} of {entry.distribution} {entry.version} cannot be imported: {type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError) and entry.component.extra:
         text += f"; install it with: pip install '{entry.distribution}[{entry.component.extra}]'"
     return text

@@ -87,8 +87,74 @@ def test_a_run_asks_for_the_packages_of_the_parts_that_are_not_replaced():
     run = {
         "data": {"name": "moons"},
         "path": {"name": "gone", "schedule": {"name": "lost"}},
-        "provenance": {"components": {"data/moons": "ours 1", "path/gone": "theirs 2", "schedule/lost": "theirs 2"}},
+        "provenance": {
+            "components": {"data/moons": "flowkit-torch 0.1", "path/gone": "theirs 2", "schedule/lost": "theirs 2"}
+        },
     }
     with pytest.raises(ConfigError, match=r"'gone' comes from theirs 2, which is not installed.*\n.*'lost' comes"):
         check_provenance(run, installed_plugins())
     check_provenance(run, installed_plugins(), {"path": Path9()})
+
+
+def test_a_name_that_several_claim_is_stored_with_its_distribution(tmp_path):
+    plugins = with_a_stranger(Component("schedule", "cosine", Schedule9))
+    builder = fk.Pipeline.builder(plugins).data("moons").training(steps=2, batch_size=8).sampling("euler", steps=2)
+    pipeline = builder.path("gaussian", schedule={"name": "stranger/cosine", "power": 2.0}).build()
+    assert pipeline.config["path"]["schedule"] == {"name": "stranger/cosine", "power": 2.0}
+    x = pipeline.fit(tmp_path / "run").sample(10)
+    again = fk.Pipeline.load(tmp_path / "run", plugins=plugins)
+    assert torch.equal(again.sample(10), x)
+    assert again.sample(10, steps=3).shape == (10, 2)
+    with pytest.raises(ConfigError, match=r"'stranger/cosine' comes from stranger 1\.0, which is not installed"):
+        fk.Pipeline.load(tmp_path / "run")
+
+
+def test_a_run_keeps_its_component_when_another_of_the_name_is_installed(tmp_path):
+    builder = fk.Pipeline.builder().data("moons").path("gaussian", schedule="cosine")
+    pipeline = builder.training(steps=2, batch_size=8).sampling("euler", steps=2).build().fit(tmp_path / "run")
+    plugins = with_a_stranger(Component("schedule", "cosine", Schedule9))
+    again = fk.Pipeline.load(tmp_path / "run", plugins=plugins)
+    assert again.config["path"]["schedule"]["name"] == "flowkit-torch/cosine"
+    assert torch.equal(again.sample(10), pipeline.sample(10))
+
+
+class Secretive(fk.Schedule):
+    """Keeps its setting under another name."""
+
+    def __init__(self, power: float = 1.0) -> None:
+        self._hidden = power
+
+    def alpha(self, t):
+        return t**self._hidden
+
+    def beta(self, t):
+        return 1 - t
+
+
+class Around(Path9):
+    """A path whose default schedule cannot be written down."""
+
+    def __init__(self, schedule: fk.Schedule = Secretive(2.0)) -> None:  # noqa: B008
+        self.schedule = schedule
+
+
+def test_a_default_that_cannot_be_written_down_is_left_to_the_constructor():
+    plugins = with_a_stranger(Component("path", "around", Around), Component("schedule", "secretive", Secretive))
+    config = read_config({"data": "moons", "path": "around"}, plugins).dump()
+    assert config["path"] == {"name": "around"}
+    assert read_config(config, plugins).dump() == config
+
+
+def test_a_run_on_tensors_is_loaded_without_them_and_asks_for_them_where_they_are_needed(tmp_path):
+    class Silent(fk.Callback):
+        pass
+
+    data = fk.InMemory(torch.randn(50, 2))
+    builder = fk.Pipeline.builder().data(data).callbacks(Silent()).training(steps=2, batch_size=8)
+    x = builder.sampling("euler", steps=2).build().fit(tmp_path / "run").sample(10)
+    again = fk.Pipeline.load(tmp_path / "run")
+    assert torch.equal(again.sample(10), x)
+    assert again.config["data"] == {"instance": "flowkit.interfaces.data:InMemory"}
+    with pytest.raises(ConfigError, match=r"data: was given as a Python object of .*:InMemory"):
+        again.evaluate()
+    assert fk.Pipeline.load(tmp_path / "run", data=data).evaluate()

@@ -188,10 +188,46 @@ def test_the_core_names_no_standard_component():
     import flowkit
 
     ours = [entry for entry in installed_plugins().registry if entry.distribution == "flowkit-torch"]
-    words = {"data", "joint", "noise", "score", "velocity", "images", "array", "beta", "constant", "uniform", "unit"}
+    quantities = {"data", "noise", "score", "velocity", "v"}
+    words = {"joint", "images", "array", "beta", "constant", "uniform", "unit", *quantities}
     names = {entry.component.name for entry in ours} - words - {"cosine"}
     root = Path(flowkit.__file__).parent
     for path in root.rglob("*.py"):
         code = path.read_text(encoding="utf-8")
         for name in names:
             assert f'= "{name}"' not in code, f"{path} has {name!r} as a default"
+
+
+def test_a_misspelt_hook_is_named():
+    @hookimpl
+    def flowkit_component():
+        return []
+
+    record = PluginManager({}).add(types.SimpleNamespace(flowkit_component=flowkit_component), "one:main", "one")
+    assert record.status == "failed"
+    assert "there is no hook 'flowkit_component' (did you mean 'flowkit_components'?)" in record.error
+
+
+def test_a_plugin_that_ends_the_process_is_only_reported(tmp_path, monkeypatch):
+    (tmp_path / "a_module_that_exits.py").write_text("import sys; sys.exit(7)")
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = PluginManager({})
+    manager.add(plugin(Component("path", "spiral", "a_module_that_exits:Spiral")), "one:main", "one", "1.0")
+    with pytest.raises(PluginError, match="cannot be imported: SystemExit: 7"):
+        manager.registry.load(manager.registry.find("path", "spiral"))
+
+
+def test_what_a_removed_package_leaves_behind_stops_nobody(tmp_path, monkeypatch):
+    leftover = tmp_path / "gone-1.0.dist-info"
+    leftover.mkdir()
+    (leftover / "entry_points.txt").write_text("[flowkit]\ngone = gone.plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = PluginManager.discover({})
+    assert manager.registry.find("path", "gaussian")
+    assert any(record.status == "failed" and "gone" in record.error for record in manager.records)
+
+
+@pytest.mark.parametrize("name", ["flowkit_torch", "Flowkit.Torch", "flowkit-torch:ode"])
+def test_distributions_are_named_as_packaging_tools_do(name):
+    manager = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": name})
+    assert not any(entry.component.name == "heun" for entry in manager.registry)
