@@ -30,6 +30,7 @@ class Evaluation:
         ratio_error: That of `ratio`.
         samples: How many samples a side.
         repeats: How many draws.
+        higher_is_better: Whether a larger value is nearer to the data.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class Evaluation:
     ratio_error: float
     samples: int
     repeats: int
+    higher_is_better: bool = False
 
     @property
     def ratio(self) -> float:
@@ -82,15 +84,18 @@ def evaluate(
         measured = list(pool.map(lambda pair: pair[0].measure(pair[1], pair[2]), pairs))
     table = torch.tensor(measured, dtype=torch.float64).reshape(repeats, len(metrics), 3)
     values, floors = table[..., :2].mean(-1), table[..., 2]
-    return [_summary(metric.label, values[:, i], floors[:, i], samples, repeats) for i, metric in enumerate(metrics)]
+    return [_summary(metric, values[:, i], floors[:, i], samples, repeats) for i, metric in enumerate(metrics)]
 
 
-def _summary(label: str, values: torch.Tensor, floors: torch.Tensor, samples: int, repeats: int) -> Evaluation:
+def _summary(metric: Metric, values: torch.Tensor, floors: torch.Tensor, samples: int, repeats: int) -> Evaluation:
     """Means over the draws with their standard errors, that of the ratio to first order in the deviations."""
     value, floor = values.mean(), floors.mean()
     deviations = (values, floors, (values - value / floor * floors) / floor)
     errors = [float(x.std() / repeats**0.5) if repeats > 1 else float("nan") for x in deviations]
-    return Evaluation(label, float(value), errors[0], float(floor), errors[1], errors[2], samples, repeats)
+    better = metric.higher_is_better
+    return Evaluation(
+        metric.label, float(value), errors[0], float(floor), errors[1], errors[2], samples, repeats, better
+    )
 
 
 def _two_draws(data: DataSource, n: int, seed: int) -> tuple[Batch, Batch]:

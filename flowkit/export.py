@@ -3,17 +3,20 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import ConfigError, UnsupportedError
-from .interfaces.data import DataSpec
 
-__all__ = ["check_writable", "to_pixels", "write_samples"]
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from .interfaces.data import DataSpec
+
+__all__ = ["check_images", "check_writable", "to_pixels", "write_samples"]
 
 
-def write_samples(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def write_samples(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
     """Write samples to `.npy`, `.npz`, `.safetensors`, `.csv`, or `.png` files in a folder (no suffix).
 
     Arguments:
@@ -32,7 +35,7 @@ def write_samples(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> No
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a format that there is none of, before any work is done."""
+    """Refuse a format that there is none of, before any work is done. Imports no torch."""
     if path.suffix.lower() not in _WRITERS:
         known = ", ".join(suffix for suffix in _WRITERS if suffix)
         raise ConfigError(f"--out {path}: should end in {known}, or be a folder for .png images")
@@ -42,35 +45,52 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"--out {path}: is a file without a suffix; a folder of .png images goes elsewhere")
 
 
-def to_pixels(x: Tensor, spec: DataSpec) -> np.ndarray:
+def check_images(spec: "DataSpec") -> None:
+    """Refuse data that are not images.
+
+    Raises:
+        UnsupportedError: They are not.
+    """
+    if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
+        raise UnsupportedError(
+            f"data of shape {spec.event_shape} are not images of 1, 3 or 4 channels: write them to .npy, .npz, "
+            f".safetensors or .csv"
+        )
+
+
+def to_pixels(x: "Tensor", spec: "DataSpec") -> "np.ndarray":
     """Images as uint8 of shape (n, height, width, channels); values out of range are clipped.
 
     Raises:
         UnsupportedError: The data are not images of 1, 3 or 4 channels.
     """
-    if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
-        raise UnsupportedError(f"data of shape {spec.event_shape} are not images")
+    check_images(spec)
+    assert spec.image_range is not None
     black, white = spec.image_range
     levels = ((x - black) / (white - black)).clamp(0, 1).mul(255).round().byte()
     return levels.permute(0, 2, 3, 1).numpy()
 
 
-def _write_npy(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def _write_npy(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+    import numpy as np
+
     np.save(path, x.numpy())
 
 
-def _write_npz(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def _write_npz(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+    import numpy as np
+
     arrays = {"x": x.numpy()} | ({} if y is None else {"y": y.numpy()})
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
-def _write_safetensors(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def _write_safetensors(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
     from safetensors.torch import save_file
 
     save_file({"x": x.contiguous()} | ({} if y is None else {"y": y.contiguous()}), path)
 
 
-def _write_csv(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def _write_csv(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
     rows = x.flatten(1).tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -79,7 +99,7 @@ def _write_csv(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
             writer.writerow([*row] if label is None else [*row, label])
 
 
-def _write_images(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> None:
+def _write_images(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
     from PIL import Image
 
     pixels = to_pixels(x, spec)
@@ -93,7 +113,7 @@ def _write_images(path: Path, x: Tensor, y: Tensor | None, spec: DataSpec) -> No
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:0{width}d}.png")
 
 
-_WRITERS: dict[str, Callable[[Path, Tensor, Tensor | None, DataSpec], None]] = {
+_WRITERS: dict[str, Callable[[Path, "Tensor", "Tensor | None", "DataSpec"], None]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,

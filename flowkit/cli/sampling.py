@@ -33,13 +33,17 @@ def sample(
     steps: StepsOption = None,
 ) -> None:
     """Draw samples from a run into a file."""
-    from ..export import check_writable, write_samples
+    from ..export import check_images, check_writable, write_samples
+    from ..pipeline.run import RunFolder
 
     check_writable(out)
     changes = _changes(overrides, integrator, steps)
+    RunFolder(run).read_config()
     from ..pipeline.pipeline import Pipeline
 
     pipeline = Pipeline.load(run)
+    if not out.suffix:
+        check_images(pipeline.spec)
     y = pipeline.labels(n, None if not label else [label[i % len(label)] for i in range(n)])
     x = pipeline.sample(n, y, seed=seed, **_merged(pipeline, changes))
     write_samples(out, x, y, pipeline.spec)

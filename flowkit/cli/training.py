@@ -95,9 +95,10 @@ def print_evaluations(evaluations: list[Any], console: Console) -> None:
             for mean, error in ((result.value, result.value_error), (result.floor, result.floor_error))
         )
         ratio = f"{result.ratio:.2f}" + (f" ± {result.ratio_error:.2f}" if several else "")
+        better = " (higher is better)" if result.higher_is_better else ""
         draws = f"mean of {result.repeats} draws" if several else "one draw"
         console.print(
-            f"{result.metric}: {value}   data against data: {floor}   ratio {ratio}   "
+            f"{result.metric}{better}: {value}   data against data: {floor}   ratio {ratio}   "
             f"({draws} of {result.samples} samples a side)"
         )
 

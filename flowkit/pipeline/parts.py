@@ -70,7 +70,8 @@ def build_parts(
         network = gathered.attempt("network", build_network, config, registry, described[0], head.outputs)
     gathered.raise_any()
     spec, normalization = described
-    model = Model(network, head, path, torch.zeros(spec.event_shape))
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    model = Model(network, head, path, torch.zeros(spec.event_shape, device=device))
     return Parts(spec, normalization, source, coupling, path, loss, model, sampler, metrics)
 
 

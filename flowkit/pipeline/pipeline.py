@@ -197,7 +197,8 @@ class Pipeline:
     def sample(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Draw samples, in the units of the data.
 
-        Sample i depends on the seed and on i alone: not on n, nor on the batch size.
+        Sample i depends on the seed and on i alone: not on n, nor on the batch size. (To rounding: for another number
+        of samples PyTorch may choose another way to add up.)
 
         Arguments:
             n: How many.
@@ -239,7 +240,7 @@ class Pipeline:
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, size = self._changed(sampling), self._batch_size(sampling)
-        x = self.normalization.normalize(x.to(self.device)).to(self._dtype)
+        x = self.normalization.normalize(torch.as_tensor(x).to(self.device)).to(self._dtype)
         labels = to_device(self.labels(len(x), y), self.device)
         with self._evaluating():
             values = [
