@@ -148,3 +148,15 @@ def test_sections_of_a_recipe_are_not_looked_at_to_report_a_mistake_elsewhere():
     with pytest.raises(ConfigError) as caught:
         read_config(recipe | {"loss": "cmf"}, installed_plugins())
     assert [problem.where for problem in caught.value.problems] == ["network.width", "loss"]
+
+
+def test_settings_put_over_a_name_stay_with_the_component():
+    assert merge({"loss": "csm"}, {"loss": {"time": {"low": 0.1}}}) == {"loss": {"name": "csm", "time": {"low": 0.1}}}
+    assert merge({"loss": "csm"}, {"loss": {"name": "cfm"}}) == {"loss": {"name": "cfm"}}
+    builder = fk.Pipeline.builder().recipe("moons").from_config({"data": {"noise": 0.1}})
+    assert builder.build().config["data"] == {"name": "moons", "noise": 0.1, "labels": False}
+
+
+def test_settings_beside_an_object_are_refused():
+    with pytest.raises(ConfigError, match="path: settings go with the name of a path"):
+        fk.Pipeline.builder().path(fk.create("path", "gaussian"), schedule="cosine")

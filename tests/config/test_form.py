@@ -1,5 +1,6 @@
 """Settings derived from constructors."""
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import pytest
@@ -42,6 +43,37 @@ def test_interfaces_become_slots():
     assert slots["weighting"].optional
     assert slots["metrics"].many
     assert slots["metrics"].kind == "metric"
+
+
+def test_a_tuple_of_an_interface_takes_several_and_an_optional_list_may_be_none():
+    class Part:
+        def __init__(self, several: tuple[fk.Metric, ...], maybe: list[fk.Metric] | None = None) -> None: ...
+
+    slots = form(Part).slots
+    assert slots["several"].many
+    assert slots["maybe"].many
+    assert slots["maybe"].optional
+
+
+def test_a_dataclass_makes_its_defaults():
+    @dataclass
+    class Part:
+        levels: list[int] = field(default_factory=lambda: [1, 2])
+
+    assert form(Part).model().levels == [1, 2]
+
+
+def test_what_cannot_be_a_setting_is_named():
+    class Odd:
+        def __init__(self, weight: torch.Tensor) -> None: ...
+
+    class Private:
+        def __init__(self, _k: int = 1) -> None: ...
+
+    with pytest.raises(PluginError, match="Odd: its settings cannot be checked: .*Tensor"):
+        form(Odd)
+    with pytest.raises(PluginError, match="rename '_k'"):
+        form(Private)
 
 
 def test_injected_parameters_are_no_settings():
