@@ -70,7 +70,7 @@ def test_what_cannot_be_a_setting_is_named():
     class Private:
         def __init__(self, _k: int = 1) -> None: ...
 
-    with pytest.raises(PluginError, match="Odd: its settings cannot be checked: .*Tensor"):
+    with pytest.raises(PluginError, match=r"Odd: its settings cannot be checked: .*Tensor"):
         form(Odd)
     with pytest.raises(PluginError, match="rename '_k'"):
         form(Private)
