@@ -1,5 +1,6 @@
 """`flowkit train`."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ def train(
     from ..pipeline.pipeline import Pipeline
     from .progress import ProgressBar
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=not _is_main_process())
     pipeline = Pipeline(settled, plugins)
     parts = settled.components
     console.print(
@@ -104,6 +105,5 @@ def print_evaluations(evaluations: list[Any], console: Console) -> None:
 
 
 def _is_main_process() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)
+    """Whether this is the one of several launched processes that speaks."""
+    return os.environ.get("RANK", "0") == "0"
