@@ -38,7 +38,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (?P<name>[\w/.-]+\.(?:py|toml|yaml))\b")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]\d+)?")
-UNTRIED = ("pip", "pytest", "python", "cd", "mkdocs", "accelerate")
+UNTRIED = ("pip", "pytest", "python", "cd", "mkdocs", "accelerate", "ACCELERATE_USE_CPU=true")
 """Programs of bash blocks that are not run; what they pass to flowkit is still checked."""
 QUICK = [
     "training.steps=4",
