@@ -13,6 +13,7 @@ from ..batch import Batch
 from ..conditions import select_condition
 from ..config.choice import build
 from ..config.config import Config, read_config
+from ..config.sections import SAMPLING
 from ..errors import CheckpointError, ConfigError, Gathered, UnsupportedError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
@@ -63,7 +64,7 @@ class Pipeline:
             with gathered.within("data"):
                 spec, normalization = self.data.spec, self.data.normalization
         built = {kind: self._build(kind, gathered) for kind in ("source", "coupling", "path", "head", "loss")}
-        for name in ("integrator", "grid", "diffusion", "guidance"):
+        for name in SAMPLING.slots:
             with gathered.within(f"sampling.{name}"):
                 build(config.sampling[name], self._registry, f"sampling.{name}")
         with gathered.within("evaluation.metrics"):
@@ -246,15 +247,16 @@ class Pipeline:
         self.model.eval()
         normalized = self.normalization.normalize(x.to(self.device))
         labels = self.labels(len(x), y)
+        model, path = sampler.rescheduled(self.model, self.path)
         with suitable_threads(self.model):
             value = log_prob(
-                self.model,
+                model,
                 normalized,
                 labels if labels is None else labels.to(self.device),
                 source=self.source,
                 integrator=sampler.integrator,
-                times=sampler.grid(self.path),
-                path=self.path,
+                times=sampler.grid(path),
+                path=path,
             )
         return value.cpu() + self.normalization.log_det(self.spec.event_shape)
 
@@ -327,9 +329,10 @@ class Pipeline:
         given = config.sampling
         built = {
             name: build(given[name], self._registry, f"sampling.{name}")
-            for name in ("integrator", "grid", "diffusion", "guidance")
+            for name in SAMPLING.slots
         }
-        return Sampler(built["integrator"], built["grid"], given["steps"], built["diffusion"], built["guidance"])
+        times, steps = built.pop("grid"), given["steps"]
+        return Sampler(times=times, steps=steps, **built)
 
     def _data_mean(self) -> Tensor:
         """E[z] in the model's units, from up to 65,536 draws."""
