@@ -327,10 +327,7 @@ class Pipeline:
 
     def _sampler(self, config: Config) -> Sampler:
         given = config.sampling
-        built = {
-            name: build(given[name], self._registry, f"sampling.{name}")
-            for name in SAMPLING.slots
-        }
+        built = {name: build(given[name], self._registry, f"sampling.{name}") for name in SAMPLING.slots}
         times, steps = built.pop("grid"), given["steps"]
         return Sampler(times=times, steps=steps, **built)
 

@@ -68,7 +68,8 @@ def convert(
         of_x, of_value, of_mean = (weight / -beta for weight in (of_x, of_value, of_mean))
     too_large = (abs(of_x) > most) | (abs(of_value) > most)
     refuse(too_large, wanted, f"its coefficients are beyond the range of {x.dtype}")
-    return _times(of_x, x) + _times(of_value, value) + (_times(of_mean, data_mean, x) if _may_be(of_mean) else 0.0)
+    result = _for(x, of_x) * x + _for(x, of_value) * value
+    return result + _for(x, of_mean) * data_mean if isinstance(of_mean, Tensor) or of_mean else result
 
 
 def at_time(t: Time) -> Callable[[Callable[[Tensor], Tensor]], Any]:
@@ -113,10 +114,5 @@ def _is_infinite(value: Any) -> Any:
     return value.isinf() if isinstance(value, Tensor) else math.isinf(value)
 
 
-def _may_be(weight: Any) -> bool:
-    return isinstance(weight, Tensor) or weight != 0
-
-
-def _times(weight: Any, value: Tensor | float, x: Tensor | None = None) -> Any:
-    like = value if x is None else x
-    return (expand_time(weight, like) if isinstance(weight, Tensor) else weight) * value
+def _for(x: Tensor, weight: Any) -> Any:
+    return expand_time(weight, x) if isinstance(weight, Tensor) else weight

@@ -55,7 +55,7 @@ class Rescheduled(Predictor):
         return tuple(v if q is Quantity.V else convert(self.new, v, x, t, Quantity.V, q) for q in wanted)
 
     def _match(self, t: Time) -> tuple[Tensor, Tensor]:
-        """r and c, shape () or (batch,), in float64 where the device has it."""
+        """The time r and the factor c, shape () or (batch,), in float64 where the device has it."""
         time = t if isinstance(t, Tensor) and t.ndim else torch.tensor(float(t), dtype=torch.float64)
         time = time if time.device.type == "mps" else time.double()
         old_time = self.old.time_of_log_snr(self.new.log_snr(time))

@@ -67,7 +67,9 @@ class VarianceExploding(_Exploding):
 
 
 class EDM(_Exploding):
-    r"""The noise levels of EDM: $\alpha_t = 1$, $\beta_t = ((1-t)\,\sigma_{max}^{1/\rho} + t\,\sigma_{min}^{1/\rho})^\rho$.
+    r"""The noise levels of EDM on data of full size.
+
+    $\alpha_t = 1$, $\beta_t = \left((1-t)\,\sigma_{max}^{1/\rho} + t\,\sigma_{min}^{1/\rho}\right)^\rho$.
 
     Arguments:
         sigma_min: beta_1.

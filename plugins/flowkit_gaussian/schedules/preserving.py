@@ -173,8 +173,9 @@ class DDPM(VariancePreserving):
 
 
 class LogitLinear(Schedule):
-    r"""A log signal-to-noise ratio that is linear in t: $\alpha_t^2 = 1/(1 + e^{-\lambda_t})$, $\beta_t^2 = 1 - \alpha_t^2$.
+    r"""A log signal-to-noise ratio lambda_t that is linear in t.
 
+    $\alpha_t^2 = 1/(1 + e^{-\lambda_t})$ and $\beta_t^2 = 1/(1 + e^{\lambda_t})$.
     A trace of the data is left at t = 0, and a trace of noise at t = 1: both 0.0067 with the defaults.
 
     Arguments:
