@@ -16,8 +16,8 @@ __all__ = ["Interpolant"]
 class Interpolant(Path):
     r"""A path between any two distributions: $x_t = \alpha_t z + \beta_t x_0 + \gamma_t \epsilon$.
 
-    Its own noise is $\epsilon \sim N(0, I)$, and the mean $m_t = \alpha_t z + \beta_t x_0$ joins the two ends. Given them,
-    $p_t(x|x_0, z) = N(m_t, \gamma_t^2 I)$ with
+    Its own noise is $\epsilon \sim N(0, I)$, and its mean $m_t = \alpha_t z + \beta_t x_0$ joins the two ends. Given
+    them, $p_t(x|x_0, z) = N(m_t, \gamma_t^2 I)$ with
 
     $$u_t = \dot\alpha_t z + \dot\beta_t x_0 + \frac{\dot\gamma_t}{\gamma_t}(x - m_t), \qquad
       \nabla\log p_t = -\frac{x - m_t}{\gamma_t^2}.$$
