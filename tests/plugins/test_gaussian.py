@@ -234,7 +234,7 @@ def test_at_every_time_both_ends_included_a_conversion_is_exact_or_refused(name,
                 PATH[name].convert(one[None], point[None], same, given, wanted)
     kept = ~refused
     converted_to(wanted, name, given, value[kept], x[kept], t[kept], oracle)
-    for i in kept.nonzero().flatten()[[0, 1, 4, -2, -1]].tolist():
+    for i in kept.nonzero().flatten()[[0, -1]].tolist():
         converted_to(wanted, name, given, value[i : i + 1], x[i : i + 1], t[i].item(), oracle)
 
 
@@ -272,19 +272,15 @@ def test_one_undetermined_time_in_a_batch_is_refused(wanted):
 def test_a_velocity_at_rest_leaves_the_data_mean_at_the_noise_and_the_state_at_the_data():
     """Where both derivatives are 0 the velocity is 0 whatever the data are."""
     value, x, mean = normal(3, 2), normal(3, 2, seed=1), 0.3
-    at_noise, at_data = (
-        GaussianPath(Polynomial(3.0)),
-        GaussianPath(CallableSchedule(lambda t: t, lambda t: (1 - t) ** 2)),
-    )
-    rests = GaussianPath(CallableSchedule(lambda t: 1 - (1 - t) ** 2, lambda t: (1 - t) ** 2))
+    starts = GaussianPath(Polynomial(3.0))
     for t in (0.0, torch.zeros(3)):
-        data = at_noise.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA, mean)
+        data = starts.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA, mean)
         assert torch.equal(data, torch.full_like(x, mean))
-        assert torch.equal(at_noise.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE, mean), x)
+        assert torch.equal(starts.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE, mean), x)
+    arrives = GaussianPath(CallableSchedule(lambda t: 1 - (1 - t) ** 2, lambda t: (1 - t) ** 2))
     for t in (1.0, torch.ones(3)):
-        for path in (at_data, rests):
-            assert torch.equal(path.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA), x) or path is at_data
-        assert torch.equal(rests.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE), torch.zeros_like(x))
+        assert torch.equal(arrives.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA), x)
+        assert torch.equal(arrives.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE), torch.zeros_like(x))
 
 
 def test_a_velocity_at_rest_between_noise_and_data_is_refused():

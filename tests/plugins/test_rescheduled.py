@@ -66,13 +66,13 @@ def test_at_both_ends_too(old, new, t):
 
 
 @pytest.mark.parametrize("old", SCHEDULE)
-@pytest.mark.parametrize("new", ["condot", "polynomial", "vp", "edm"])
+@pytest.mark.parametrize("new", ["condot", "vp"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_it_is_finite_at_every_time_or_refused(old, new, dtype):
     model = Model(Linear(dtype), VelocityHead(), PATH[old])
     changed, _ = PATH[old].reschedule(model, SCHEDULE[new])
     refused = set()
-    for t in (0.0, torch.finfo(dtype).eps, 0.5, 1 - torch.finfo(dtype).eps, 1.0):
+    for t in (0.0, torch.finfo(dtype).eps, 1 - torch.finfo(dtype).eps, 1.0):
         for time in (t, torch.full((3,), t, dtype=dtype)):
             for wanted in Quantity:
                 try:
