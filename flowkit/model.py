@@ -36,6 +36,11 @@ class Model(nn.Module, Predictor):
         self.network, self.head, self.path = network, head, path
         self.register_buffer("data_mean", torch.as_tensor(data_mean, dtype=torch.float32))
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What the head predicts."""
+        return self.head.quantities
+
     def can_predict(self, wanted: Quantity) -> bool:
         """Whether the head predicts it or the path converts something to it."""
         return any(self.path.can_convert(given, wanted) for given in self.head.quantities)

@@ -72,7 +72,8 @@ def draw_trajectory(pipeline: "Pipeline", path: Path) -> Path:
 
     spec = pipeline.spec
     n = _IMAGES if _is_image(spec) else _POINTS
-    states, times = pipeline.trajectory(n), pipeline.sampler.grid(pipeline.path)
+    _, path_sampled = pipeline.sampler.rescheduled(pipeline.model, pipeline.path)
+    states, times = pipeline.trajectory(n), pipeline.sampler.grid(path_sampled)
     shown = sorted({round(i) for i in np.linspace(0, len(times) - 1, _FRAMES)})
     data = _data_like(pipeline, n)
     limits = _limits(torch.cat([data, states[0]]), spec)

@@ -15,6 +15,7 @@ from .interfaces.integrator import Integrator
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
 from .interfaces.quantity import Quantity
+from .interfaces.schedule import Schedule
 from .interfaces.time import TimeGrid
 from .random import Generator
 
@@ -31,6 +32,7 @@ class Sampler:
         steps: How many steps, for a grid.
         diffusion: sigma_t, which a stochastic integrator needs.
         guidance: Steers by the condition.
+        schedule: Another schedule than that of the model's path to sample on.
     """
 
     integrator: Integrator
@@ -38,9 +40,22 @@ class Sampler:
     steps: int = 50
     diffusion: DiffusionCoefficient | None = None
     guidance: Guidance | None = None
+    schedule: Schedule | None = None
+
+    def rescheduled(self, model: Predictor, path: Path) -> tuple[Predictor, Path]:
+        """The model and the path as they are sampled: on `schedule`, if there is one.
+
+        Raises:
+            UnsupportedError: The path has no schedule to change.
+        """
+        return (model, path) if self.schedule is None else path.reschedule(model, self.schedule)
 
     def problems(self, model: Predictor, path: Path) -> list[str]:
         """Why this cannot sample from that model."""
+        try:
+            model, path = self.rescheduled(model, path)
+        except UnsupportedError as error:
+            return [str(error)]
         found = self.integrator.problems(path)
         name = type(self.integrator).__name__
         if self.integrator.solves_sde() and self.diffusion is None:
@@ -58,6 +73,7 @@ class Sampler:
     def dynamics(self, model: Predictor, path: Path, y: Condition = None) -> Dynamics:
         """The ODE or SDE that is solved."""
         guided = self.guidance.guide(model) if self.guidance and y is not None else model
+        guided, path = self.rescheduled(guided, path)  # guidance speaks of the times of the model
         if not self.integrator.solves_sde():
             return ODE(guided, y, path)
         if self.diffusion is None:
@@ -65,7 +81,7 @@ class Sampler:
         return SDE(guided, self.diffusion, path, y)
 
     def grid(self, path: Path | None = None) -> list[float]:
-        """The times."""
+        """The times, for a path as it is sampled."""
         if isinstance(self.times, TimeGrid):
             return self.times.times(self.steps, path).tolist()
         return torch.as_tensor(self.times, dtype=torch.float64).tolist()
@@ -80,6 +96,7 @@ class Sampler:
     ) -> Iterator[Tensor]:
         """The states at `grid()`, from x0 of shape (batch, *event), draws of p_init, to the samples."""
         dynamics = self.dynamics(model, path, y)
+        path = dynamics.path or path
         return self.integrator.trajectory(dynamics, _start(path, x0), self.grid(path), generator)
 
     def sample(
@@ -92,6 +109,7 @@ class Sampler:
     ) -> Tensor:
         """The samples that x0 is carried to, shape (batch, *event)."""
         dynamics = self.dynamics(model, path, y)
+        path = dynamics.path or path
         return self.integrator.integrate(dynamics, _start(path, x0), self.grid(path), generator)
 
     def _needs(self) -> set[Quantity]:
@@ -99,8 +117,8 @@ class Sampler:
 
     def _undetermined(self, model: Predictor, path: Path) -> list[str]:
         """Ask the path at the ends of the grid: some quantities are not determined there."""
-        heads = getattr(getattr(model, "head", None), "quantities", None)
-        if heads is None:
+        heads = model.quantities
+        if not heads:
             return []
         times = self.grid(path)
         ends = [times[0], times[-1]] if self.integrator.evaluates_end else [times[0]]
@@ -135,6 +153,7 @@ def sample(
     path: Path | None = None,
     diffusion: DiffusionCoefficient | None = None,
     guidance: Guidance | None = None,
+    schedule: Schedule | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Carry x0 to samples.
@@ -149,6 +168,7 @@ def sample(
         path: Which path the model is of; by default the model's own.
         diffusion: sigma_t, for a stochastic integrator.
         guidance: Steers by the condition.
+        schedule: Another schedule than that of the model's path to sample on.
         generator: The source of the noise of an SDE.
 
     Returns:
@@ -168,7 +188,7 @@ def sample(
     if not isinstance(found, Path):
         raise UnsupportedError("this model does not say its path: pass path=...")
     grid = torch.linspace(0, 1, steps + 1, dtype=torch.float64) if times is None else times
-    sampler = Sampler(integrator, grid, diffusion=diffusion, guidance=guidance)
+    sampler = Sampler(integrator, grid, diffusion=diffusion, guidance=guidance, schedule=schedule)
     if problems := sampler.problems(model, found):
         raise UnsupportedError("; ".join(problems))
     return sampler.sample(model, found, x0, y, generator)

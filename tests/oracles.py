@@ -1,24 +1,59 @@
 """A path on which everything is known, written with formulas of its own for tests to hold the package against."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from numpy.polynomial import Polynomial
 from torch import Tensor
 
 import flowkit as fk
 from flowkit import Quantity
 
 
-def _vp_alpha(t: Tensor) -> Tensor:
-    """exp(-1/2 integral of the rate 0.1 + 19.9 tau over tau from 0 to 1 - t)."""
-    return torch.exp(-0.5 * (0.1 * (1 - t) + 19.9 * (1 - t) ** 2 / 2))
+def _vp(t: Tensor) -> Tensor:
+    """The integral of the rate 0.1 + 19.9 tau over tau from 0 to 1 - t."""
+    return 0.1 * (1 - t) + 19.9 * (1 - t) ** 2 / 2
+
+
+def _ddpm_coefficients() -> Sequence[float]:
+    """-log prod_(i<s) (1 - b_i) as a polynomial in s, from log(1 - b) = -sum b^p / p and Bernoulli's sums of powers."""
+    step, bernoulli = 0.0199 / 999, [1, -1 / 2, 1 / 6, 0, -1 / 30, 0, 1 / 42, 0, -1 / 30, 0]
+    total, shifted = Polynomial([0.0]), Polynomial([1e-4 / step, 1.0])
+    for p in range(1, 9):
+        powers = Polynomial([math.comb(p + 1, k) * bernoulli[p + 1 - k] for k in range(p + 2)])
+        total += step**p / (p * (p + 1)) * powers(shifted)
+    return [0.0, *total.coef[1:]]
+
+
+_DDPM = _ddpm_coefficients()
+
+
+def _ddpm(t: Tensor) -> Tensor:
+    return sum(c * (1000 * (1 - t)) ** k for k, c in enumerate(_DDPM) if k)
+
+
+def _shifted(t: Tensor) -> Tensor:
+    """The noise level 1 - t, shifted by 3."""
+    return 3 * (1 - t) / (1 + 2 * (1 - t))
 
 
 SCHEDULES = {
     "condot": (lambda t: t, lambda t: (1 - t) ** 2),
-    "cosine": (lambda t: torch.sin(math.pi * t / 2), lambda t: torch.cos(math.pi * t / 2) ** 2),
+    "cosine": (lambda t: torch.sin(math.pi * t / 2), lambda t: torch.sin(math.pi * (1 - t) / 2) ** 2),
     "wide": (lambda t: t, lambda t: 9 * (1 - t) ** 2),
-    "vp": (_vp_alpha, lambda t: 1 - _vp_alpha(t) ** 2),
+    "vp": (lambda t: torch.exp(-_vp(t) / 2), lambda t: -torch.expm1(-_vp(t))),
+    "sub_vp": (lambda t: torch.exp(-_vp(t) / 2), lambda t: torch.expm1(-_vp(t)) ** 2),
+    "ddpm": (lambda t: torch.exp(-_ddpm(t) / 2), lambda t: -torch.expm1(-_ddpm(t))),
+    "polynomial": (lambda t: t**2, lambda t: ((1 - t) * (1 + t)) ** 2),
+    "target": (lambda t: t, lambda t: (1 - t + 0.01 * t) ** 2),
+    "logit_linear": (
+        lambda t: (1 + torch.exp(10 - 20 * t)) ** -0.5,
+        lambda t: 1 / (1 + torch.exp(20 * t - 10)),
+    ),
+    "ve": (lambda t: 1 + 0 * t, lambda t: 2500 * (0.01 / 50) ** (2 * t)),
+    "edm": (lambda t: 1 + 0 * t, lambda t: (80 ** (1 / 7) + t * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 14),
+    "shifted": (lambda t: t / (3 - 2 * t), lambda t: _shifted(t) ** 2),
 }
 """alpha and beta^2 of each schedule; unlike beta, beta^2 has a finite derivative everywhere."""
 

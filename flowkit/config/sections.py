@@ -57,6 +57,7 @@ SAMPLING = Form(
         "grid": Slot("grid"),
         "diffusion": Slot("diffusion", None, optional=True),
         "guidance": Slot("guidance", None, optional=True),
+        "schedule": Slot("schedule", None, optional=True),
     },
 )
 EVALUATION = Form(EvaluationSettings, {"metrics": Slot("metric", None, many=True)})

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from ..errors import UnsupportedError
 from ..shapes import Time
+from .predictor import Predictor
 from .quantity import Quantity
+from .schedule import Schedule
 
 __all__ = ["Path"]
 
@@ -95,6 +97,19 @@ class Path(ABC):
             f"{type(self).__name__} cannot turn a {given.value} into a {wanted.value}: choose a head that "
             f"predicts the {wanted.value}"
         )
+
+    def reschedule(self, model: Predictor, schedule: Schedule) -> "tuple[Predictor, Path]":
+        """The model's fields as they are on another schedule, and the path that has it.
+
+        Arguments:
+            model: Predicts fields of this path.
+            schedule: The other schedule.
+
+        Raises:
+            UnsupportedError: This path has no schedule.
+        """
+        del model, schedule
+        raise UnsupportedError(f"{type(self).__name__} has no schedule that could be changed: leave it out")
 
     def compatible_source(self, source: Any) -> str | None:
         """Why this path cannot start from `source`, or None if it can."""

@@ -17,6 +17,11 @@ class Predictor(ABC):
     Samplers see only this. A time is one number for the whole batch or a tensor of shape (batch,).
     """
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What it predicts without a conversion of its path, at every time; empty if that is not known."""
+        return ()
+
     @abstractmethod
     def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """Several fields at (x, t), from one evaluation.

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..config.choice import build
 from ..config.config import Config
+from ..config.sections import SAMPLING
 from ..errors import Gathered
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSpec, Normalization
@@ -22,9 +23,6 @@ from ..random import derive_seed
 from ..sampling import Sampler
 
 __all__ = ["Parts", "build_network", "build_parts", "build_sampler"]
-
-_SAMPLER = ("integrator", "grid", "diffusion", "guidance")
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -94,11 +92,12 @@ def _gather_sampler(config: Config, registry: Registry, gathered: Gathered) -> A
     given = config.sampling
     made = {
         name: gathered.attempt(f"sampling.{name}", build, given[name], registry, f"sampling.{name}")
-        for name in _SAMPLER
+        for name in SAMPLING.slots
     }
-    if made["integrator"] is None or made["grid"] is None:
+    times = made.pop("grid")
+    if made["integrator"] is None or times is None:
         return None
-    return Sampler(made["integrator"], made["grid"], given["steps"], made["diffusion"], made["guidance"])
+    return Sampler(times=times, steps=given["steps"], **made)
 
 
 def _build_seeded(kind: str, config: Config, registry: Registry, **injected: Any) -> Any:

@@ -242,16 +242,17 @@ class Pipeline:
         sampler, size = self._changed(sampling), self._batch_size(sampling)
         x = self.normalization.normalize(torch.as_tensor(x).to(self.device)).to(self._dtype)
         labels = to_device(self.labels(len(x), y), self.device)
+        model, path = sampler.rescheduled(self.model, self.path)
         with self._evaluating():
             values = [
                 log_prob(
-                    self.model,
+                    model,
                     x[start : start + size],
                     select_condition(labels, slice(start, start + size)),
                     source=self.source,
                     integrator=sampler.integrator,
-                    times=sampler.grid(self.path),
-                    path=self.path,
+                    times=sampler.grid(path),
+                    path=path,
                 )
                 for start in range(0, len(x), size)
             ]

@@ -1,22 +1,20 @@
 """Gaussian paths: schedules, conditional and marginal fields, conversions up to both ends of time; and the oracle."""
 
 import itertools
-import math
 
 import pytest
-import scipy.integrate
 import torch
 from flowkit_gaussian.path import GaussianPath
-from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
+from flowkit_gaussian.schedules import CallableSchedule, Polynomial, Target
 from flowkit_gaussian.source import GaussianSource
 from oracles import LIMIT, SCHEDULES, GaussianMixture, errors_off, mixture, seeded
+from schedules import PATH
 
-from flowkit import Quantity, Schedule, Source, UnsupportedError
+from flowkit import Quantity, Source, UnsupportedError
 
-SCHEDULE = {"condot": CondOT(), "cosine": Cosine(), "vp": VariancePreserving()}
-PATH = {name: GaussianPath(schedule) for name, schedule in SCHEDULE.items()}
-every_schedule = pytest.mark.parametrize("name", SCHEDULE)
+every_schedule = pytest.mark.parametrize("name", PATH)
 every_pair = pytest.mark.parametrize(("given", "wanted"), list(itertools.product(Quantity, Quantity)))
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 inside = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
 
 
@@ -80,91 +78,6 @@ def test_a_label_leaves_one_component_of_the_oracle_and_no_label_all():
         torch.testing.assert_close(oracle.log_prob(x, t, y)[i], expected.log_prob(x, t)[i])
 
 
-# Schedules.
-
-
-@pytest.mark.parametrize(
-    ("name", "alpha_0", "beta_0"),
-    [
-        ("condot", 0.0, 1.0),
-        ("cosine", 0.0, 1.0),
-        ("vp", math.exp(-5.025), math.sqrt(1 - math.exp(-10.05))),  # the documented trace of the data
-    ],
-)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_a_path_runs_from_noise_to_exactly_the_data(name, alpha_0, beta_0, dtype):
-    schedule, ends = SCHEDULE[name], torch.tensor([0.0, 1.0], dtype=dtype)
-    alpha, beta = schedule.alpha(ends), schedule.beta(ends)
-    assert alpha.dtype == beta.dtype == dtype
-    assert (alpha[1], beta[1]) == (1, 0)
-    # Rounding of log alpha_0, about -5, is magnified by 5 in alpha_0.
-    tolerance = 10 * torch.finfo(dtype).eps
-    assert alpha[0].item() == pytest.approx(alpha_0, rel=tolerance)
-    assert beta[0].item() == pytest.approx(beta_0, rel=tolerance)
-
-
-@every_schedule
-def test_alpha_and_beta_are_what_the_schedule_says(name):
-    alpha, beta_squared = SCHEDULES[name]
-    torch.testing.assert_close(SCHEDULE[name].alpha(inside), alpha(inside), rtol=1e-13, atol=0)
-    torch.testing.assert_close(SCHEDULE[name].beta(inside).square(), beta_squared(inside), rtol=1e-12, atol=0)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.1, 20.0), (1.0, 1.0), (0.3, 5.0)])
-@pytest.mark.parametrize("t", [0.0, 0.3, 0.9])
-def test_the_vp_schedule_integrates_its_rate(low, high, t):
-    integral, _ = scipy.integrate.quad(lambda tau: low + tau * (high - low), 0, 1 - t)
-    schedule, time = VariancePreserving(low, high), torch.tensor(t, dtype=torch.float64)
-    assert schedule.alpha(time).item() == pytest.approx(math.exp(-integral / 2), rel=1e-12)
-    assert schedule.beta(time).item() == pytest.approx(math.sqrt(1 - math.exp(-integral)), rel=1e-12)
-
-
-def test_the_vp_rate_may_not_fall_with_the_noise():
-    with pytest.raises(ValueError, match="rate_max must be at least rate_min = 2"):
-        VariancePreserving(2.0, 1.0)
-
-
-def test_beta_of_the_vp_schedule_keeps_its_digits_near_the_data():
-    t = 1 - 2.0 ** -torch.arange(1, 24)  # float32, and 1 - t is exact
-    exact = torch.sqrt(-torch.expm1(-(0.1 * (1 - t.double()) + 9.95 * (1 - t.double()) ** 2)))
-    torch.testing.assert_close(VariancePreserving().beta(t).double(), exact, rtol=1e-6, atol=0)
-
-
-@every_schedule
-def test_the_derivatives_are_those_of_autograd(name):
-    schedule = SCHEDULE[name]
-    for closed, function, inherited in [
-        (schedule.alpha_dot, schedule.alpha, Schedule.alpha_dot),
-        (schedule.beta_dot, schedule.beta, Schedule.beta_dot),
-    ]:
-        expected = slope(function, inside)
-        torch.testing.assert_close(closed(inside), expected, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(inherited(schedule, inside), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_the_slope_of_the_vp_beta_is_minus_infinite_at_the_data():
-    assert VariancePreserving().beta_dot(torch.tensor(1.0)) == -math.inf
-
-
-@every_schedule
-def test_the_signal_to_noise_ratio_grows_strictly(name):
-    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    log_snr = SCHEDULE[name].log_snr(t)
-    assert (log_snr.diff() > 0).all()
-    assert log_snr[-1] == math.inf
-    alpha, beta_squared = SCHEDULES[name]
-    torch.testing.assert_close(log_snr[1:-1], (alpha(t) ** 2 / beta_squared(t)).log()[1:-1], rtol=1e-10, atol=1e-10)
-
-
-@every_schedule
-def test_a_time_is_found_by_its_signal_to_noise_ratio(name):
-    schedule = SCHEDULE[name]
-    torch.testing.assert_close(schedule.time_of_log_snr(schedule.log_snr(inside)), inside, rtol=0, atol=1e-12)
-    beyond = schedule.time_of_log_snr(torch.tensor([-math.inf, -1e4, 1e4, math.inf], dtype=torch.float64))
-    # Bisection to 2^-52, as documented. 1e4 is beyond what float64 reaches before beta is 0.
-    torch.testing.assert_close(beyond, torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64), rtol=0, atol=2**-52)
-
-
 # The conditional path.
 
 
@@ -218,23 +131,28 @@ def test_the_path_keeps_the_type_of_the_state(name, dtype):
 
 
 @every_schedule
-def test_the_path_starts_at_x0_and_ends_at_z(name):
+def test_the_path_starts_and_ends_where_its_schedule_says(name):
+    """At x0 and z for most; `ve` and `edm` start with z in the noise, and some leave noise at the end."""
     path, x0, z = PATH[name], normal(4, 2), normal(4, 2, seed=1)
-    assert torch.equal(path.sample(x0, z, torch.ones(4, dtype=torch.float64)), z)
-    if name != "vp":
-        assert torch.equal(path.sample(x0, z, torch.zeros(4, dtype=torch.float64)), x0)
+    for t in (torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)):
+        alpha, beta_squared = (function(t)[:, None] for function in SCHEDULES[name])
+        torch.testing.assert_close(path.sample(x0, z, t), alpha * z + beta_squared.sqrt() * x0, rtol=1e-12, atol=1e-12)
+    assert path.source_scale == pytest.approx(float(SCHEDULES[name][1](torch.tensor(0.0)).sqrt()), rel=1e-6)
 
 
 @every_schedule
-def test_a_conditional_field_is_never_infinite_without_a_word(name):
+@pytest.mark.parametrize("end", [0.0, 1.0])
+@every_dtype
+def test_a_conditional_field_is_never_infinite_without_a_word(name, end, dtype):
     """At the data the conditional score does not exist, nor does the velocity where beta has an infinite slope."""
-    path, x0, z, t = PATH[name], normal(4, 2), normal(4, 2, seed=1), torch.ones(4, dtype=torch.float64)
+    x0, z = normal(4, 2).to(dtype), normal(4, 2, seed=1).to(dtype)
+    path, t = PATH[name], torch.full((4,), end, dtype=dtype)
     for function in (path.velocity, path.score):
         try:
             value = function(z, x0, z, t)
         except UnsupportedError:
             continue
-        assert value.isfinite().all(), f"{function.__name__} at t = 1"
+        assert value.isfinite().all(), f"{function.__name__} at t = {end}"
 
 
 # Conversions.
@@ -254,20 +172,19 @@ def test_every_quantity_converts_to_every_other_as_the_oracle_has_it(name, given
 
 
 @every_schedule
-@every_pair
 @pytest.mark.parametrize("event", [(2,), (3, 4, 4)])
-def test_converting_there_and_back_changes_nothing(name, given, wanted, event):
+def test_converting_there_and_back_changes_nothing(name, event):
     path, value, x = PATH[name], normal(25, *event), normal(25, *event, seed=1)
-    there = path.convert(value, x, inside, given, wanted)
-    back = path.convert(there, x, inside, wanted, given)
-    torch.testing.assert_close(back, value, rtol=1e-9, atol=1e-9)
+    for given, wanted in itertools.product(Quantity, Quantity):
+        there = path.convert(value, x, inside, given, wanted)
+        back = path.convert(there, x, inside, wanted, given)
+        torch.testing.assert_close(back, value, rtol=1e-9, atol=1e-8)  # 1e-8: noise of 1 / beta, squared for the score
 
 
 @every_schedule
-@every_pair
-def test_one_time_for_all_converts_like_the_same_time_for_each(name, given, wanted):
+def test_one_time_for_all_converts_like_the_same_time_for_each(name):
     path, value, x = PATH[name], normal(5, 2), normal(5, 2, seed=1)
-    for t in (0.1, 0.6):
+    for t, given, wanted in itertools.product((0.1, 0.6), Quantity, Quantity):
         each = path.convert(value, x, torch.full((5,), t, dtype=torch.float64), given, wanted)
         torch.testing.assert_close(path.convert(value, x, t, given, wanted), each, rtol=1e-12, atol=1e-12)
         zero_dimensional = torch.tensor(t, dtype=torch.float64)
@@ -277,44 +194,61 @@ def test_one_time_for_all_converts_like_the_same_time_for_each(name, given, want
 
 
 def undetermined(name, wanted, t):
-    """What the path documents to refuse: nothing else may be."""
-    return t == 1 and (wanted is Quantity.SCORE or (wanted is Quantity.VELOCITY and name == "vp"))
+    """What the conversions document to refuse: nothing else may be."""
+    no_noise_left = SCHEDULES[name][1](torch.tensor(1.0)) == 0
+    return t == 1 and (
+        (wanted is Quantity.SCORE and no_noise_left) or (wanted is Quantity.VELOCITY and name in ("vp", "ddpm"))
+    )
+
+
+def converted_to(wanted, name, given, value, x, t, oracle):
+    """Hold a conversion against the oracle. It is a sum of a multiple of x and one of the value, so what rounding of
+    the two and of their coefficients does to it is some units of the last place of these terms.
+    """
+    path, exact, zero = PATH[name], x.double(), torch.zeros_like(x).double()
+    found = path.convert(value, x, t, given, wanted, oracle.mean.to(x.dtype))
+    assert found.dtype == x.dtype
+    expected = field(oracle, wanted, exact, t.double() if isinstance(t, torch.Tensor) else t)
+    terms = (
+        path.convert(zero, exact, t, given, wanted).abs() + path.convert(value.double(), zero, t, given, wanted).abs()
+    )
+    # 1e-9: next to the data, 1 - t' of a shifted time has lost 6 of its 16 digits, and so has beta.
+    unit = max(30 * torch.finfo(x.dtype).eps, 1e-9)
+    assert ((found.double() - expected).abs() <= unit * (terms + expected.abs() + 1)).all()  # 1: the size of the data
 
 
 @every_schedule
 @every_pair
-@pytest.mark.parametrize("t", [0.0, 1.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_at_both_ends_a_conversion_gives_the_limit_or_refuses(name, given, wanted, t, dtype):
+@every_dtype
+def test_at_every_time_both_ends_included_a_conversion_is_exact_or_refused(name, given, wanted, dtype):
     """The oracle is regular at the ends, so its own fields there are the limits."""
-    oracle, path, x = mixture(name), PATH[name], (2 * normal(25, 2)).to(dtype)
-    value, expected = oracle.predict(x, t, None, (given, wanted))
-    data_mean = oracle.mean.to(dtype)
-    # Rounding of x and value (a few eps times their size, below 10) is divided by alpha or beta where they are not 0:
-    # by alpha_0 = 0.0066 for the vp schedule.
-    magnified = 1 / 0.0066 if name == "vp" and t == 0 else 1
-    tolerance = {"rtol": 0, "atol": 40 * torch.finfo(dtype).eps * magnified}
-    for time in (t, torch.full((25,), t, dtype=dtype)):
-        if given is not wanted and undetermined(name, wanted, t):
-            with pytest.raises(UnsupportedError, match="is not determined at this time"):
-                path.convert(value, x, time, given, wanted, data_mean)
-            continue
-        converted = path.convert(value, x, time, given, wanted, data_mean)
-        assert converted.dtype == dtype
-        torch.testing.assert_close(converted, expected, **tolerance)
+    oracle, eps = mixture(name), torch.finfo(dtype).eps
+    gap = max(eps, 1e-6)
+    t = torch.tensor([0.0, gap, 1e-3, 0.1, 0.5, 0.9, 1 - 1e-3, 1 - gap, 1.0], dtype=dtype)
+    x = (2 * normal(len(t), 2)).to(dtype)
+    value = field(oracle, given, x.double(), t.double()).to(dtype)
+    refused = torch.tensor([given is not wanted and undetermined(name, wanted, time) for time in t.tolist()])
+    for time, point, one in zip(t[refused].tolist(), x[refused], value[refused], strict=True):
+        for same in (time, torch.tensor([time], dtype=dtype)):
+            with pytest.raises(UnsupportedError, match=f"the {wanted.value} is not determined at this time"):
+                PATH[name].convert(one[None], point[None], same, given, wanted)
+    kept = ~refused
+    converted_to(wanted, name, given, value[kept], x[kept], t[kept], oracle)
+    for i in kept.nonzero().flatten()[[0, -1]].tolist():
+        converted_to(wanted, name, given, value[i : i + 1], x[i : i + 1], t[i].item(), oracle)
 
 
 @every_schedule
-@every_pair
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_next_to_both_ends_a_conversion_is_finite_and_so_is_its_gradient(name, given, wanted, dtype):
+@every_dtype
+def test_next_to_both_ends_a_conversion_is_finite_and_so_is_its_gradient(name, dtype):
     eps = torch.finfo(dtype).eps
-    t = torch.tensor([eps, 1e-6, 1e-3, 1 - 1e-3, 1 - 1e-6, 1 - eps], dtype=dtype)
-    value, x = (normal(6, 2, seed=seed).to(dtype).requires_grad_() for seed in (0, 1))
-    converted = PATH[name].convert(value, x, t, given, wanted)
-    converted.sum().backward()
-    for found in (converted, value.grad, x.grad if x.grad is not None else converted):
-        assert found.isfinite().all()
+    t = torch.tensor([eps, max(eps, 1e-6), 0.01, 0.99, 1 - max(eps, 1e-6), 1 - eps], dtype=dtype)
+    for given, wanted in itertools.product(Quantity, Quantity):
+        value, x = (normal(6, 2, seed=seed).to(dtype).requires_grad_() for seed in (0, 1))
+        converted = PATH[name].convert(value, x, t, given, wanted)
+        converted.sum().backward()
+        for found in (converted, value.grad, x.grad if x.grad is not None else converted):
+            assert found.isfinite().all(), (given, wanted)
 
 
 @pytest.mark.parametrize("given", [Quantity.DATA, Quantity.NOISE])
@@ -333,6 +267,98 @@ def test_one_undetermined_time_in_a_batch_is_refused(wanted):
     t, value = torch.tensor([0.5, 1.0]), torch.ones(2, 2)
     with pytest.raises(UnsupportedError, match="stop short of it"):
         PATH["vp"].convert(value, value, t, Quantity.DATA, wanted)
+
+
+def test_a_velocity_at_rest_leaves_the_data_mean_at_the_noise_and_the_state_at_the_data():
+    """Where both derivatives are 0 the velocity is 0 whatever the data are."""
+    value, x, mean = normal(3, 2), normal(3, 2, seed=1), 0.3
+    starts = GaussianPath(Polynomial(3.0))
+    for t in (0.0, torch.zeros(3)):
+        data = starts.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA, mean)
+        assert torch.equal(data, torch.full_like(x, mean))
+        assert torch.equal(starts.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE, mean), x)
+    arrives = GaussianPath(CallableSchedule(lambda t: 1 - (1 - t) ** 2, lambda t: (1 - t) ** 2))
+    for t in (1.0, torch.ones(3)):
+        assert torch.equal(arrives.convert(value, x, t, Quantity.VELOCITY, Quantity.DATA), x)
+        assert torch.equal(arrives.convert(value, x, t, Quantity.VELOCITY, Quantity.NOISE), torch.zeros_like(x))
+
+
+def test_a_velocity_at_rest_between_noise_and_data_is_refused():
+    stops = GaussianPath(CallableSchedule(lambda t: 0.5 + 4 * (t - 0.5) ** 3, lambda t: 0.5 - 4 * (t - 0.5) ** 3))
+    for t in (0.5, torch.full((3,), 0.5)):
+        with pytest.raises(UnsupportedError, match=r"the data is not determined.*the velocity says no more than x"):
+            stops.convert(normal(3, 2), normal(3, 2), t, Quantity.VELOCITY, Quantity.DATA)
+
+
+def test_an_infinite_slope_of_alpha_is_a_limit_or_refused_too():
+    path = GaussianPath(CallableSchedule(torch.sqrt, lambda t: torch.sqrt(1 - t)))
+    value, x = normal(3, 2), normal(3, 2, seed=1)
+    assert torch.equal(path.convert(value, x, 0.0, Quantity.VELOCITY, Quantity.DATA, 0.3), torch.full_like(x, 0.3))
+    assert torch.equal(path.convert(value, x, 1.0, Quantity.VELOCITY, Quantity.DATA), x)
+    for t in (0.0, 1.0):
+        with pytest.raises(UnsupportedError, match="a derivative of the schedule is infinite"):
+            path.convert(value, x, t, Quantity.DATA, Quantity.VELOCITY)
+
+
+def test_coefficients_beyond_the_range_of_the_state_are_refused():
+    """score = ... - (x - t z) / beta^2 with beta = (1 - t)^4: 1e-56 next to t = 1 in float32."""
+    path, x = GaussianPath(CallableSchedule(lambda t: t, lambda t: (1 - t) ** 4)), torch.ones(1, 2)
+    with pytest.raises(UnsupportedError, match=r"beyond the range of torch\.float32"):
+        path.convert(x, x, torch.tensor([1 - 2**-24]), Quantity.DATA, Quantity.SCORE)
+
+
+@every_schedule
+def test_the_conditional_fields_of_the_data_satisfy_the_continuity_equation_after_conversion(name):
+    """The denoiser of the mixture, converted to a velocity, moves the density of the mixture (see above)."""
+    oracle, t, h = mixture(name), inside[::4], 1e-5
+    x = normal(len(t), 2)
+
+    def velocity(x):
+        return PATH[name].convert(oracle.denoise(x, t), x, t, Quantity.DATA, Quantity.VELOCITY)
+
+    in_time = (oracle.log_prob(x, t[:, None] + h) - oracle.log_prob(x, t[:, None] - h)) / (2 * h)
+    divergence = sum(
+        (velocity(x + shift) - velocity(x - shift))[:, i] / (2 * h)
+        for i, shift in enumerate(h * torch.eye(2, dtype=torch.float64))
+    )
+    transport = (velocity(x) * slope(lambda x: oracle.log_prob(x, t[:, None]), x)).sum(1)
+    torch.testing.assert_close(in_time, -transport - divergence, rtol=1e-6, atol=1e-5)
+
+
+# Peers.
+
+
+def test_states_and_targets_are_those_of_torchcfm():
+    torchcfm = pytest.importorskip("torchcfm.conditional_flow_matching")
+    matcher, path = torchcfm.TargetConditionalFlowMatcher(sigma=0.1), GaussianPath(Target(0.1))
+    x0, z = normal(25, 2), normal(25, 2, seed=1)
+    x = matcher.sample_xt(torch.zeros_like(z), z, inside, x0)
+    torch.testing.assert_close(path.sample(x0, z, inside), x, rtol=1e-6, atol=1e-6)
+    expected = matcher.compute_conditional_flow(None, z, inside, x)
+    torch.testing.assert_close(path.velocity(x, x0, z, inside), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "settings"),
+    [
+        ("condot", "CondOTScheduler", {}),
+        ("cosine", "CosineScheduler", {}),
+        ("vp", "VPScheduler", {}),
+        ("polynomial", "PolynomialConvexScheduler", {"n": 2}),
+    ],
+)
+def test_states_targets_and_conversions_are_those_of_flow_matching(name, theirs, settings):
+    module = pytest.importorskip("flow_matching.path")
+    theirs = module.AffineProbPath(getattr(module.scheduler, theirs)(**settings))
+    x0, z = normal(25, 2), normal(25, 2, seed=1)
+    sample = theirs.sample(x0, z, inside)
+    x, velocity = PATH[name].sample(x0, z, inside), PATH[name].velocity(sample.x_t, x0, z, inside)
+    torch.testing.assert_close(x, sample.x_t, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(velocity, sample.dx_t, rtol=1e-6, atol=1e-6)
+    t, names = inside[:, None], {Quantity.VELOCITY: "velocity", Quantity.NOISE: "epsilon", Quantity.DATA: "target"}
+    for given, wanted in itertools.permutations(names, 2):
+        expected = getattr(theirs, f"{names[given]}_to_{names[wanted]}")(x0, x, t)
+        torch.testing.assert_close(PATH[name].convert(x0, x, inside, given, wanted), expected, rtol=1e-6, atol=1e-6)
 
 
 # The source.
