@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 __all__ = ["DISTANCES", "Distance", "huber", "pseudo_huber", "squared"]
 
@@ -25,7 +25,8 @@ def huber(prediction: Tensor, target: Tensor) -> Tensor:
     References:
         Huber 1964, Robust Estimation of a Location Parameter. https://doi.org/10.1214/aoms/1177703732
     """
-    return 2 * F.huber_loss(prediction, target, reduction="none").flatten(1).mean(1)
+    error = (prediction - target).abs()
+    return torch.where(error <= 1, error.square(), 2 * error - 1).flatten(1).mean(1)
 
 
 def pseudo_huber(prediction: Tensor, target: Tensor) -> Tensor:

@@ -73,8 +73,9 @@ class LowDiscrepancyTime(TimeSampler):
         path: Path | None = None,
     ) -> Tensor:
         """One time in each n-th of the circle, shape (n,)."""
-        u = torch.rand(1, generator=generator, device=device, dtype=dtype)
-        return inside((u + torch.arange(n, device=device, dtype=dtype) / n) % 1)
+        wide = torch.promote_types(dtype, torch.float32)  # half precision does not count to n
+        u = torch.rand(1, generator=generator, device=device, dtype=wide)
+        return inside(((u + torch.arange(n, device=device, dtype=wide) / n) % 1).to(dtype))
 
 
 class LogitNormalTime(TimeSampler):
