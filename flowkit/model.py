@@ -47,7 +47,7 @@ class Model(nn.Module, Predictor):
 
     def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """Several fields at (x, t) from one call of the network. See `Predictor.predict`."""
-        given = self.head.predict(self.network, x, batch_times(t, x), y)
+        given = self.head.predict(self.network, x, batch_times(t, x), y, self.path)
         return tuple(self._field(given, x, t, quantity) for quantity in wanted)
 
     def _field(self, given: dict[Quantity, Tensor], x: Tensor, t: Time, wanted: Quantity) -> Tensor:

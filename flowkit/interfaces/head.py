@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition
+from .path import Path
 from .quantity import Quantity
 
 __all__ = ["Head"]
@@ -30,7 +31,14 @@ class Head(ABC):
         """How many event-shaped outputs the network must have."""
         return len(self.quantities)
 
-    def predict(self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None) -> dict[Quantity, Tensor]:
+    def problems(self, path: Path) -> list[str]:
+        """Why this head does not go with that path; asked when a pipeline is built."""
+        del path
+        return []
+
+    def predict(
+        self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None, path: Path | None = None
+    ) -> dict[Quantity, Tensor]:
         """Call the network and name what it returns.
 
         Arguments:
@@ -38,10 +46,12 @@ class Head(ABC):
             x: Shape (batch, *event).
             t: Shape (batch,).
             y: The conditions, or None.
+            path: The path of the model, for a head whose scales are those of the path.
 
         Returns:
             One tensor of shape (batch, *event) for each of `quantities`.
         """
+        del path
         raw = network(x, t, y)
         if self.outputs == 1:
             return {self.quantities[0]: raw}

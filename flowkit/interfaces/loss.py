@@ -1,13 +1,15 @@
 """What training regresses, and how it weighs the times."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..conditions import Condition
 from .path import Path
+from .quantity import Quantity
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -42,13 +44,41 @@ class Loss(ABC):
         del model
         return []
 
+    def state(self) -> dict[str, Tensor]:
+        """What changes in training beside the model, such as that of a learning `TimeSampler`; checkpoints keep it."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to where `state` was taken."""
+        del state
+
 
 class Weighting(ABC):
-    """The weight of a loss at each time."""
+    r"""The weight of a loss at each time.
+
+    On a path that converts quantities, the squared errors of all of them differ only by a factor that depends on t: a
+    weight of one error is some other weight of another. So a weighting says whose error it is a weight of, and a loss
+    that regresses something else asks for `weight_on` that.
+    """
+
+    of: ClassVar[Quantity | None] = None
+    """Whose squared error it weighs; None for that of whatever a loss regresses."""
 
     @abstractmethod
     def weight(self, t: Tensor, path: Path) -> Tensor:
-        """lambda(t) >= 0, shape (batch,) for t of shape (batch,)."""
+        """lambda(t) >= 0, shape (batch,) for t of shape (batch,) in the open interval (0, 1)."""
+
+    def weight_on(self, quantity: Quantity, t: Tensor, path: Path) -> Tensor:
+        r"""The weight on the squared error of `quantity` that amounts to lambda(t) on that of `of`.
+
+        $$\lambda(t) \left(\frac{\partial\, \mathrm{of}}{\partial\, \mathrm{quantity}}\right)^2,$$
+
+        shape (batch,).
+        """
+        weight = self.weight(t, path)
+        if self.of is None or self.of is quantity:
+            return weight
+        return weight * path.slope(t, quantity, self.of).square()
 
     def problems(self, path: Path) -> list[str]:
         """Why this weighting does not go with that path; asked when a pipeline is built."""

@@ -111,6 +111,17 @@ class Path(ABC):
         del model, schedule
         raise UnsupportedError(f"{type(self).__name__} has no schedule that could be changed: leave it out")
 
+    def slope(self, t: Tensor, given: Quantity, wanted: Quantity) -> Tensor:
+        """How an error of one quantity becomes an error of another: d wanted / d given at fixed x, shape (batch,).
+
+        For conversions that are linear with one coefficient at each time, as those of a Gaussian path are.
+
+        Raises:
+            UnsupportedError: The path has no such conversion, or not at this time.
+        """
+        one = torch.ones_like(t)[:, None]
+        return self.convert(one, torch.zeros_like(one), t, given, wanted)[:, 0]
+
     def compatible_source(self, source: Any) -> str | None:
         """Why this path cannot start from `source`, or None if it can."""
         del source

@@ -1,6 +1,7 @@
 """Times: how training draws them, and where sampling steps."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -20,8 +21,40 @@ class TimeSampler(ABC):
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        path: Path | None = None,
     ) -> Tensor:
-        """`n` times, shape (n,)."""
+        """`n` times, shape (n,).
+
+        Arguments:
+            n: How many.
+            generator: The only source of randomness.
+            device: Where the times go; the generator lives there.
+            dtype: Their type.
+            path: The path in training, for a distribution of its noise levels.
+        """
+
+    def corrected(self, t: Tensor, loss: Tensor) -> Tensor:
+        """The losses at times that `sample` has drawn, as they count in the mean: shape (batch,).
+
+        They count as they are: the distribution of t is part of what is minimised. A sampler that draws some times more
+        often only to lower the variance divides by its density, so that the mean is that of uniform times; it may
+        learn from the losses that it sees here.
+        """
+        del t
+        return loss
+
+    def problems(self, path: Path) -> list[str]:
+        """Why these times do not go with that path; asked when a pipeline is built."""
+        del path
+        return []
+
+    def state(self) -> dict[str, Tensor]:
+        """What it has learned so far; checkpoints keep it."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to where `state` was taken."""
+        del state
 
 
 class TimeGrid(ABC):

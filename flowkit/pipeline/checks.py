@@ -29,8 +29,9 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     model, spec = pipeline.model, pipeline.spec
     if reason := pipeline.path.compatible_source(pipeline.source):
         yield "source", reason
-    loss_problems = pipeline.loss.problems(model)
-    for message in loss_problems:
+    for message in model.head.problems(pipeline.path):
+        yield "head", message
+    for message in pipeline.loss.problems(model):
         yield "loss", message
     network_problem = _network_problem(pipeline)
     if network_problem:

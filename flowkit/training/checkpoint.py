@@ -4,7 +4,7 @@ checkpoints/step-00003000/
     model.safetensors       the weights in training
     ema.safetensors         the averaged weights, which sampling uses
     optimizer.safetensors   the optimizer's state, parameter by parameter
-    random-0.safetensors    the random states of process 0
+    random-0.safetensors    the random states of process 0, and what its loss has learned
     state.json              the step, and what must be known to build the model again
 """
 

@@ -34,6 +34,8 @@ from .interrupt import Interrupt
 __all__ = ["Trainer"]
 
 _PROGRESS_SECONDS = 0.25
+_OF_LOSS = "loss/"
+"""Before the names of what a loss keeps; every process has its own, beside its random states."""
 _UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -217,6 +219,7 @@ class Trainer:
         random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
         if self.accelerator.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
+        random |= {_OF_LOSS + name: value for name, value in self.loss.state().items()}
         tensors: dict[str, Mapping[str, Tensor]] = {
             f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
         }
@@ -298,6 +301,8 @@ class Trainer:
         random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
         self.batches.restore(random["batches"], facts["batches"])
         self.generator.set_state(random["generator"])
+        of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
+        self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})
         torch.set_rng_state(random["torch"])
         if "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)

@@ -1,1 +1,1 @@
-"""Heads: velocity, score, noise, data, v, and velocity with score."""
+"""Heads: velocity, score, noise, data, v, EDM, and velocity with score."""

@@ -1,1 +1,1 @@
-"""Conditional flow matching, denoising score matching, weightings and distributions of t."""
+"""Flow matching, score matching and prediction losses, weightings and distributions of t."""

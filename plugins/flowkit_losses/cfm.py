@@ -1,18 +1,19 @@
-"""Conditional flow matching."""
+"""Flow matching: the velocity, regressed on the conditional or on the exact marginal one."""
 
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Loss, Model, Quantity, TimeSampler, Weighting
+from flowkit import Condition, Model, Path, Predictor, Quantity, TimeSampler, Weighting
 
-from .regression import noised, squared_error
+from .distances import Distance
+from .regression import Regression
 from .times import UniformTime
 from .weightings import UnitWeighting
 
-__all__ = ["ConditionalFlowMatching"]
+__all__ = ["ConditionalFlowMatching", "FlowMatching"]
 
 
-class ConditionalFlowMatching(Loss):
+class ConditionalFlowMatching(Regression):
     r"""$E_{t,z,x_t} \lambda(t) |u^\theta_t(x_t) - u_t(x_t|z)|^2$.
 
     It has the gradient of the flow-matching loss against the marginal velocity: the two differ by a
@@ -21,35 +22,53 @@ class ConditionalFlowMatching(Loss):
     Arguments:
         time: The distribution of t.
         weighting: lambda(t).
+        distance: In place of the square: "huber" or "pseudo_huber".
 
     References:
         Lipman et al. 2023, Flow Matching for Generative Modeling, equation 9 and theorem 2.
         https://arxiv.org/abs/2210.02747
     """
 
+    quantity = Quantity.VELOCITY
+
+    def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
+        """u_t(x|z)."""
+        return path.velocity(x, x0, z, t)
+
+
+class FlowMatching(Regression):
+    r"""$E_{t,x_t} \lambda(t) |u^\theta_t(x_t) - u_t(x_t)|^2$, for a marginal velocity that is known.
+
+    The loss that conditional flow matching stands in for, without the variance of its target.
+
+    Arguments:
+        exact: Gives u_t(x), of the path and the data that are trained on.
+        time: The distribution of t.
+        weighting: lambda(t).
+        distance: In place of the square: "huber" or "pseudo_huber".
+
+    References:
+        Lipman et al. 2023, Flow Matching for Generative Modeling, equation 5. https://arxiv.org/abs/2210.02747
+    """
+
+    quantity = Quantity.VELOCITY
+
     def __init__(
         self,
+        exact: Predictor,
         time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
         weighting: Weighting = UnitWeighting(),  # noqa: B008
+        distance: Distance = "squared",
     ) -> None:
-        self.time, self.weighting = time, weighting
+        super().__init__(time, weighting, distance)
+        self.exact = exact
 
-    def __call__(
-        self,
-        model: Model,
-        x0: Tensor,
-        z: Tensor,
-        y: Condition = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """The loss of each sample, shape (batch,)."""
-        t, x = noised(model.path, self.time, x0, z, generator)
-        error = squared_error(model.velocity(x, t, y), model.path.velocity(x, x0, z, t))
-        return self.weighting.weight(t, model.path) * error
+    @torch.no_grad()
+    def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
+        """u_t(x), or u_t(x|y)."""
+        return self.exact.velocity(x, t, y)
 
     def problems(self, model: Model) -> list[str]:
-        """The model must have a velocity."""
-        problems = self.weighting.problems(model.path)
-        if not model.can_predict(Quantity.VELOCITY):
-            problems.append(f"loss 'cfm' needs a velocity, which {type(model.head).__name__} does not give here")
-        return problems
+        """The exact field must have a velocity."""
+        known = self.exact.can_predict(Quantity.VELOCITY)
+        return super().problems(model) + ([] if known else [f"{type(self.exact).__name__} knows no velocity"])

@@ -1,19 +1,20 @@
-"""Conditional score matching, also called denoising score matching."""
+"""Score matching: the score, regressed on the conditional or on the exact marginal one."""
 
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Loss, Model, Quantity, TimeSampler, Weighting
+from flowkit import Condition, Model, Path, Predictor, Quantity, TimeSampler, Weighting
 
-from .regression import noised, squared_error
+from .distances import Distance
+from .regression import Regression
 from .times import UniformTime
 from .weightings import BetaSquaredWeighting
 
-__all__ = ["ConditionalScoreMatching", "score_problems"]
+__all__ = ["ConditionalScoreMatching", "ScoreMatching", "score_problems"]
 
 
-class ConditionalScoreMatching(Loss):
-    r"""$E_{t,z,x_t} \lambda(t) |s^\theta_t(x_t) - \nabla\log p_t(x_t|z)|^2$.
+class ConditionalScoreMatching(Regression):
+    r"""$E_{t,z,x_t} \lambda(t) |s^\theta_t(x_t) - \nabla\log p_t(x_t|z)|^2$, also called denoising score matching.
 
     It has the gradient of the score-matching loss against the marginal score: the two differ by a
     constant. The square is a mean over the event's elements.
@@ -21,6 +22,7 @@ class ConditionalScoreMatching(Loss):
     Arguments:
         time: The distribution of t.
         weighting: lambda(t); beta_t^2 keeps every time at the same scale.
+        distance: In place of the square: "huber" or "pseudo_huber".
 
     References:
         Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders, equation 9.
@@ -28,35 +30,62 @@ class ConditionalScoreMatching(Loss):
         https://arxiv.org/abs/2011.13456
     """
 
+    quantity = Quantity.SCORE
+
     def __init__(
         self,
         time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
         weighting: Weighting = BetaSquaredWeighting(),  # noqa: B008
+        distance: Distance = "squared",
     ) -> None:
-        self.time, self.weighting = time, weighting
+        super().__init__(time, weighting, distance)
 
-    def __call__(
-        self,
-        model: Model,
-        x0: Tensor,
-        z: Tensor,
-        y: Condition = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """The loss of each sample, shape (batch,)."""
-        t, x = noised(model.path, self.time, x0, z, generator)
-        error = squared_error(model.score(x, t, y), model.path.score(x, x0, z, t))
-        return self.weighting.weight(t, model.path) * error
+    def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
+        """The gradient of log p_t(x|z)."""
+        return path.score(x, x0, z, t)
 
     def problems(self, model: Model) -> list[str]:
-        """Path and model must have a score."""
-        return self.weighting.problems(model.path) + score_problems("csm", model)
+        """The path must have a conditional score."""
+        return super().problems(model) + score_problems(model.path)
 
 
-def score_problems(loss: str, model: Model) -> list[str]:
-    """Why a loss on the score cannot train this model."""
-    if not model.path.has_score:
-        return [f"loss {loss!r} needs the conditional score, and {type(model.path).__name__} has none"]
-    if not model.can_predict(Quantity.SCORE):
-        return [f"loss {loss!r} needs a score, which {type(model.head).__name__} does not give here"]
-    return []
+class ScoreMatching(Regression):
+    r"""$E_{t,x_t} \lambda(t) |s^\theta_t(x_t) - \nabla\log p_t(x_t)|^2$, for a marginal score that is known.
+
+    Arguments:
+        exact: Gives grad log p_t(x), of the path and the data that are trained on.
+        time: The distribution of t.
+        weighting: lambda(t); beta_t^2 keeps every time at the same scale.
+        distance: In place of the square: "huber" or "pseudo_huber".
+
+    References:
+        Hyvarinen 2005, Estimation of Non-Normalized Statistical Models by Score Matching, section 2.
+        https://jmlr.org/papers/v6/hyvarinen05a.html
+    """
+
+    quantity = Quantity.SCORE
+
+    def __init__(
+        self,
+        exact: Predictor,
+        time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
+        weighting: Weighting = BetaSquaredWeighting(),  # noqa: B008
+        distance: Distance = "squared",
+    ) -> None:
+        super().__init__(time, weighting, distance)
+        self.exact = exact
+
+    @torch.no_grad()
+    def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
+        """The gradient of log p_t(x), or of log p_t(x|y)."""
+        return self.exact.score(x, t, y)
+
+    def problems(self, model: Model) -> list[str]:
+        """The exact field must have a score."""
+        known = self.exact.can_predict(Quantity.SCORE)
+        return super().problems(model) + ([] if known else [f"{type(self.exact).__name__} knows no score"])
+
+
+def score_problems(path: Path) -> list[str]:
+    """Why a path has no target for a score."""
+    return [] if path.has_score else [f"needs the conditional score, and {type(path).__name__} has none"]

@@ -1,5 +1,6 @@
 """Velocity and score regressed together."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from flowkit import Condition, Loss, Model, Quantity, TimeSampler, Weighting
 
 from .csm import score_problems
-from .regression import noised, squared_error
+from .distances import squared
+from .regression import noised, weighting_problems
 from .times import UniformTime
 from .weightings import BetaSquaredWeighting
 
@@ -51,13 +53,24 @@ class JointMatching(Loss):
         """The loss of each sample, shape (batch,)."""
         t, x = noised(model.path, self.time, x0, z, generator)
         velocity, score = model.predict(x, t, y, (Quantity.VELOCITY, Quantity.SCORE))
-        score_error = squared_error(score, model.path.score(x, x0, z, t))
-        weight = self.score_weight * self.score_weighting.weight(t, model.path)
-        return squared_error(velocity, model.path.velocity(x, x0, z, t)) + weight * score_error
+        score_error = squared(score, model.path.score(x, x0, z, t))
+        weight = self.score_weight * self.score_weighting.weight_on(Quantity.SCORE, t, model.path)
+        loss = squared(velocity, model.path.velocity(x, x0, z, t)) + weight * score_error
+        return self.time.corrected(t, loss)
 
     def problems(self, model: Model) -> list[str]:
         """The head must predict both fields: a converted one would be trained twice."""
-        problems = self.score_weighting.problems(model.path) + score_problems("joint", model)
+        path = model.path
+        problems = self.time.problems(path) + weighting_problems(self.score_weighting, Quantity.SCORE, path)
+        problems += score_problems(path)
         if not {Quantity.VELOCITY, Quantity.SCORE} <= set(model.head.quantities):
-            problems.append("loss 'joint' trains a velocity and a score: use the head 'joint'")
+            problems.append("trains a velocity and a score: use the head 'joint'")
         return problems
+
+    def state(self) -> dict[str, Tensor]:
+        """That of the times."""
+        return self.time.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Hand it to the times."""
+        self.time.restore(state)

@@ -1,21 +1,100 @@
-"""What the losses share: draw a time, go to x_t, compare."""
+"""What the losses share: draw a time, go to x_t, compare a field of the model with a target, weigh."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from flowkit import Path, TimeSampler
+from flowkit import Condition, Loss, Model, Path, Quantity, TimeSampler, Weighting
 
-__all__ = ["noised", "squared_error"]
+from .distances import DISTANCES, Distance
+from .times import UniformTime
+from .weightings import UnitWeighting
+
+__all__ = ["Regression", "field_problems", "noised", "weighting_problems"]
+
+
+class Regression(Loss):
+    r"""$E_{t,z,x_t}\, \lambda(t)\, d\left(f^\theta_t(x_t),\, f\right)$: a field of the model, regressed on a target f.
+
+    A subclass says which field that is, `quantity`, and what it is regressed on, `target`. If the mean of f given x_t
+    is the marginal field, then under the squared distance so is the minimum, for every weighting and every distribution
+    of t. The other distances trade that for robustness: their minimum lies towards a median.
+
+    Arguments:
+        time: The distribution of t.
+        weighting: lambda(t).
+        distance: d: "squared", "huber" or "pseudo_huber", each a mean over the elements of the event.
+    """
+
+    quantity: ClassVar[Quantity]
+
+    def __init__(
+        self,
+        time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
+        weighting: Weighting = UnitWeighting(),  # noqa: B008
+        distance: Distance = "squared",
+    ) -> None:
+        self.time, self.weighting, self.distance = time, weighting, distance
+        self._distance = DISTANCES[distance]
+
+    @abstractmethod
+    def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
+        """What the field is regressed on at x = x_t, shape (batch, *event)."""
+
+    def __call__(
+        self,
+        model: Model,
+        x0: Tensor,
+        z: Tensor,
+        y: Condition = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The loss of each sample, shape (batch,)."""
+        path = model.path
+        t, x = noised(path, self.time, x0, z, generator)
+        (prediction,) = model.predict(x, t, y, (self.quantity,))
+        error = self._distance(prediction, self.target(path, x, x0, z, t, y))
+        return self.time.corrected(t, self.weighting.weight_on(self.quantity, t, path) * error)
+
+    def problems(self, model: Model) -> list[str]:
+        """The model must give the field, and the times and the weighting must go with the path."""
+        path = model.path
+        problems = self.time.problems(path) + weighting_problems(self.weighting, self.quantity, path)
+        return problems + field_problems(self.quantity, model)
+
+    def state(self) -> dict[str, Tensor]:
+        """That of the times."""
+        return self.time.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Hand it to the times."""
+        self.time.restore(state)
 
 
 def noised(
     path: Path, time: TimeSampler, x0: Tensor, z: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Times of shape (batch,) and the states x_t of the path at them."""
-    t = time.sample(len(z), generator, z.device, z.dtype)
+    t = time.sample(len(z), generator, z.device, z.dtype, path)
     return t, path.sample(x0, z, t, generator)
 
 
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """The mean over the event of the squared difference, shape (batch,)."""
-    return (prediction - target).square().flatten(1).mean(1)
+def field_problems(quantity: Quantity, model: Model) -> list[str]:
+    """Why a model does not give the field that a loss regresses."""
+    if model.can_predict(quantity):
+        return []
+    return [f"needs the {quantity.value}, which {type(model.head).__name__} does not give here"]
+
+
+def weighting_problems(weighting: Weighting, quantity: Quantity, path: Path) -> list[str]:
+    """Why a weighting does not go with a loss on this quantity of this path."""
+    problems = weighting.problems(path)
+    if weighting.of is not None and not path.can_convert(quantity, weighting.of):
+        problems.append(
+            f"{type(weighting).__name__} weighs the error of the {weighting.of.value}, and {type(path).__name__} "
+            f"cannot turn the {quantity.value} into that: use the weighting 'unit'"
+        )
+    return problems

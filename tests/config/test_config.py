@@ -1,6 +1,7 @@
 """Reading whole configurations: defaults filled in, every problem at once."""
 
 import pytest
+from oracles import mixture
 
 import flowkit as fk
 from flowkit.config.config import read_config
@@ -92,7 +93,8 @@ def test_every_standard_component_reads_back_from_its_attributes(tmp_path):
         if entry.distribution != "flowkit-torch" or component.name in ("array", "images"):
             continue
         resolver = Resolver(plugins.registry)
-        choice = resolver.choice(component.kind, component.name, component.name)
+        required = {"exact": mixture()} if component.name in ("fm", "sm") else {}
+        choice = resolver.choice(component.kind, {"name": component.name, **required}, component.name)
         assert not resolver.problems
         shape = (1, 8, 8) if component.name == "unet" else (2,)
         instance = build(choice, plugins.registry, event_shape=shape, outputs=1, num_classes=None)

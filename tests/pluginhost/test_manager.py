@@ -189,7 +189,7 @@ def test_the_core_names_no_standard_component():
 
     ours = [entry for entry in installed_plugins().registry if entry.distribution == "flowkit-torch"]
     quantities = {"data", "noise", "score", "velocity", "v"}
-    words = {"joint", "images", "array", "beta", "constant", "uniform", "unit", *quantities}
+    words = {"joint", "images", "array", "beta", "constant", "uniform", "unit", "field", *quantities}
     names = {entry.component.name for entry in ours} - words - {"cosine"}
     root = Path(flowkit.__file__).parent
     for path in root.rglob("*.py"):

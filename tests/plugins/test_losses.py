@@ -1,20 +1,35 @@
-"""The losses: conditional and marginal regression have one gradient; values; weightings; times."""
+"""The losses: conditional and marginal regression have one gradient; equivalences; values; what goes together."""
+
+import math
 
 import pytest
-import scipy.stats
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
-from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead
-from flowkit_losses.cfm import ConditionalFlowMatching
-from flowkit_losses.csm import ConditionalScoreMatching
+from flowkit_heads.edm import EDMHead
+from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead, VHead
+from flowkit_losses.cfm import ConditionalFlowMatching, FlowMatching
+from flowkit_losses.csm import ConditionalScoreMatching, ScoreMatching
+from flowkit_losses.distances import huber, pseudo_huber, squared
 from flowkit_losses.joint import JointMatching
-from flowkit_losses.times import UniformTime
-from flowkit_losses.weightings import BetaSquaredWeighting, UnitWeighting
-from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded, standard_errors
+from flowkit_losses.prediction import DataPrediction, EDMLoss, NoisePrediction
+from flowkit_losses.times import LogNormalTime, UniformTime
+from flowkit_losses.weightings import (
+    BetaSquaredWeighting,
+    EDMWeighting,
+    LikelihoodWeighting,
+    MinSNRWeighting,
+    SigmoidWeighting,
+    SNRWeighting,
+    UnitWeighting,
+    VelocityWeighting,
+)
+from oracles import LIMIT, SCHEDULES, GaussianMixture, errors_off, mixture, seeded, standard_errors
 from torch import nn
 
-from flowkit import Model, Path, Quantity, TimeSampler, Weighting
+import flowkit as fk
+from flowkit import Model, Path, Predictor, Quantity, TimeSampler, Weighting
+from flowkit.config.files import parse_yaml
 
 SCHEDULE = {"condot": CondOT(), "cosine": Cosine(), "vp": VariancePreserving()}
 
@@ -25,7 +40,7 @@ class At(TimeSampler):
     def __init__(self, t):
         self.t = t
 
-    def sample(self, n, generator=None, device="cpu", dtype=torch.float32):
+    def sample(self, n, generator=None, device="cpu", dtype=torch.float32, path=None):
         assert len(self.t) == n
         return self.t.to(device, dtype)
 
@@ -54,6 +69,15 @@ class Constant(nn.Module):
         return self.values.expand(len(x), -1)
 
 
+class Three(Weighting):
+    def weight(self, t, path):
+        return 3 * torch.ones_like(t)
+
+
+class OfData(Three):
+    of = Quantity.DATA
+
+
 class NoScore(Path):
     """Straight lines between the points of any two distributions: a velocity and no more."""
 
@@ -68,23 +92,43 @@ class NoScore(Path):
 MATCHING = {
     "flow": (ConditionalFlowMatching, VelocityHead(), Quantity.VELOCITY, lambda beta_squared: 1.0),
     "score": (ConditionalScoreMatching, ScoreHead(), Quantity.SCORE, lambda beta_squared: beta_squared),
+    "noise": (NoisePrediction, NoiseHead(), Quantity.NOISE, lambda beta_squared: 1.0),
+    "data": (DataPrediction, DataHead(), Quantity.DATA, lambda beta_squared: 1.0),
 }
 every_matching = pytest.mark.parametrize("matching", MATCHING)
 every_schedule = pytest.mark.parametrize("name", ["condot", "cosine"])
 
 
+def finite_set(name):
+    """Five points, which are a mixture without widths."""
+    points = [[-2.0, 0.0], [1.0, 1.5], [1.5, -1.0], [0.0, 2.0], [-1.0, -1.5]]
+    return GaussianMixture(points, [0.0] * 5, [0.2] * 5, name)
+
+
+ORACLES = {"mixture": mixture, "finite_set": finite_set}
+every_oracle = pytest.mark.parametrize("oracle", ORACLES)
+
+
 class Problem:
     """A batch, the package's conditional loss on it, and the marginal loss written here against the oracle."""
 
-    def __init__(self, matching, name, n, seed=0):
+    def __init__(self, matching, name, n, seed=0, oracle="mixture"):
         self.loss, self.head, self.quantity, self.weight = MATCHING[matching]
-        self.path, self.oracle, self.name = GaussianPath(SCHEDULE[name]), mixture(name), name
+        self.path, self.oracle, self.name = GaussianPath(SCHEDULE[name]), ORACLES[oracle](name), name
         generator = seeded(seed)
         self.x0, self.z = self.oracle.pairs(n, generator)
         self.t = 0.02 + 0.96 * torch.rand(n, generator=generator, dtype=torch.float64)
         alpha, self.beta_squared = (function(self.t) for function in SCHEDULES[name])
         self.x = alpha[:, None] * self.z + self.beta_squared.sqrt()[:, None] * self.x0
         self.exact = self.oracle.predict(self.x, self.t, None, (self.quantity,))[0]
+
+    def target(self):
+        """The conditional field whose mean is the marginal one."""
+        fields = {Quantity.NOISE: self.x0, Quantity.DATA: self.z}
+        if self.quantity in fields:
+            return fields[self.quantity]
+        field = self.path.velocity if self.quantity is Quantity.VELOCITY else self.path.score
+        return field(self.x, self.x0, self.z, self.t)
 
     def conditional(self, network, part=slice(None)):
         """What the package computes."""
@@ -97,11 +141,12 @@ class Problem:
         return self.weight(self.beta_squared[part]) * error.square().mean(1)
 
 
+@every_oracle
 @every_schedule
 @every_matching
-def test_conditional_and_marginal_loss_have_the_same_gradient(matching, name):
+def test_conditional_and_marginal_loss_have_the_same_gradient(matching, name, oracle):
     """Their expected gradients are equal, so the mean difference over 200 independent groups is within its error."""
-    problem, network = Problem(matching, name, n=20_000), Small()
+    problem, network = Problem(matching, name, n=20_000, oracle=oracle), Small()
     gradients = []
     for part in (slice(start, start + 100) for start in range(0, 20_000, 100)):
         pair = [
@@ -123,12 +168,34 @@ def test_conditional_and_marginal_loss_differ_by_a_number_that_no_weight_changes
     problem = Problem(matching, name, n=20_000)
     with torch.no_grad():
         first, second = (problem.conditional(net) - problem.marginal(net) for net in (Small(0), Small(1)))
-    field = problem.path.velocity if matching == "flow" else problem.path.score
-    spread = (field(problem.x, problem.x0, problem.z, problem.t) - problem.exact).square().mean(1)
+    spread = (problem.target() - problem.exact).square().mean(1)
     spread = problem.weight(problem.beta_squared) * spread
     assert errors_off(first - second, 0) < LIMIT
     assert errors_off(first - spread, 0) < LIMIT
-    assert spread.mean() > 20 * standard_errors(first - second)  # the losses do differ, by far more than the error
+    assert spread.mean() > 2 * LIMIT * standard_errors(
+        first - second
+    )  # the losses do differ, by far more than the error
+
+
+@every_oracle
+@every_schedule
+@pytest.mark.parametrize(("matching", "loss"), [("flow", FlowMatching), ("score", ScoreMatching)])
+def test_the_exact_losses_are_the_marginal_losses(matching, loss, name, oracle):
+    """Those written here, whose gradients the tests above compare with the conditional ones."""
+    problem, network = Problem(matching, name, n=50, oracle=oracle), Small()
+    model = Model(network, problem.head, problem.path)
+    found = loss(problem.oracle, At(problem.t))(model, problem.x0, problem.z)
+    torch.testing.assert_close(found, problem.marginal(network), rtol=1e-9, atol=0)
+    assert loss(problem.oracle).problems(model) == []
+
+
+def test_the_exact_losses_give_the_oracle_the_condition():
+    problem, y = Problem("flow", "condot", n=50), torch.arange(50) % 3
+    found = FlowMatching(problem.oracle, At(problem.t))(
+        Model(Small(), VelocityHead(), problem.path), problem.x0, problem.z, y
+    )
+    error = Small()(problem.x, problem.t) - problem.oracle.velocity(problem.x, problem.t, y)
+    torch.testing.assert_close(found, error.square().mean(1))
 
 
 @every_matching
@@ -149,17 +216,137 @@ def test_the_exact_field_has_the_least_conditional_loss(matching):
     assert errors_off(excess - expected, 0) < LIMIT
 
 
+# Equivalences, exact but for rounding, in float64: they hold for each sample alone, whatever the network says.
+
+HEADS = [VelocityHead(), ScoreHead(), NoiseHead(), DataHead(), VHead(), EDMHead()]
+every_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+REGRESSIONS = [ConditionalFlowMatching, ConditionalScoreMatching, NoisePrediction, DataPrediction]
+WEIGHTINGS = [
+    VelocityWeighting(),
+    SNRWeighting(),
+    MinSNRWeighting(),
+    LikelihoodWeighting(),
+    EDMWeighting(),
+    SigmoidWeighting(),
+]
+
+
+@pytest.mark.parametrize("name", SCHEDULE)
+@every_head
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=type)
+def test_a_weighting_of_one_error_makes_all_losses_one(weighting, head, name):
+    problem = Problem("flow", name, n=50)
+    model = Model(Small(), head, problem.path)
+    first, *others = (loss(At(problem.t), weighting)(model, problem.x0, problem.z) for loss in REGRESSIONS)
+    for other in others:
+        torch.testing.assert_close(other, first, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SCHEDULE)
+@every_head
+def test_one_loss_is_another_under_a_weighting(head, name):
+    problem = Problem("flow", name, n=50)
+    model, time = Model(Small(), head, problem.path), At(problem.t)
+
+    def same(first, second):
+        values = [loss(model, problem.x0, problem.z) for loss in (first, second)]
+        torch.testing.assert_close(*values, rtol=1e-8, atol=1e-12)
+
+    same(NoisePrediction(time), ConditionalScoreMatching(time, BetaSquaredWeighting()))
+    same(NoisePrediction(time), DataPrediction(time, SNRWeighting()))
+    same(ConditionalFlowMatching(time), DataPrediction(time, VelocityWeighting()))
+    same(ConditionalFlowMatching(time), NoisePrediction(time, VelocityWeighting()))
+
+
+# EDM.
+
+
+def karras(network, y, n, sigma, sigma_data):
+    """The loss of each sample, from table 1 of Karras et al. 2022; n = sigma * unit noise."""
+    c_skip = sigma_data**2 / (sigma**2 + sigma_data**2)
+    c_out = sigma * sigma_data / (sigma_data**2 + sigma**2).sqrt()
+    c_in = 1 / (sigma**2 + sigma_data**2).sqrt()
+    weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+    c_noise = sigma.log() / 4
+    denoised = c_skip * (y + n) + c_out * network(c_in * (y + n), c_noise[:, 0])
+    return (weight * (denoised - y) ** 2).mean(1)
+
+
+@pytest.mark.parametrize("sigma_data", [0.5, 1.3])
+@pytest.mark.parametrize("name", SCHEDULE)
+def test_the_edm_loss_is_that_of_the_paper_on_every_schedule(name, sigma_data):
+    class Retimed(nn.Module):
+        """Our network on the paper's ln(sigma) / 4 in place of 1 / (1 + sigma)."""
+
+        def forward(self, x, c_noise):
+            return Small()(x, 1 / (1 + torch.exp(4 * c_noise)))
+
+    problem = Problem("data", name, n=50)
+    alpha, beta_squared = (function(problem.t)[:, None] for function in SCHEDULES[name])
+    sigma = beta_squared.sqrt() / alpha
+    expected = karras(Retimed(), problem.z, sigma * problem.x0, sigma, sigma_data)
+    model = Model(Small(), EDMHead(sigma_data), problem.path)
+    found = EDMLoss(At(problem.t), EDMWeighting(sigma_data))(model, problem.x0, problem.z)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_the_edm_loss_has_the_times_and_the_weighting_of_the_paper():
+    loss = EDMLoss()
+    assert isinstance(loss.time, LogNormalTime)
+    assert (loss.time.mean, loss.time.std, loss.weighting.sigma_data) == (-1.2, 1.2, 0.5)
+
+
+# Distances.
+
+ERRORS = torch.tensor([[0.2, -0.5, 0.1], [3.0, -0.5, 0.0], [-10.0, 4.0, 2.0]], dtype=torch.float64)
+
+
+def test_the_distances_by_hand():
+    zero = torch.zeros_like(ERRORS)
+    small, middle, large = huber(ERRORS, zero).tolist()
+    assert small == pytest.approx((0.04 + 0.25 + 0.01) / 3)
+    assert middle == pytest.approx((2 * 3 - 1 + 0.25) / 3)
+    assert large == pytest.approx((19 + 7 + 3) / 3)
+    torch.testing.assert_close(squared(ERRORS, zero), (ERRORS**2).sum(1) / 3)
+    c = 0.00054 * math.sqrt(3)  # Song and Dhariwal 2023, for d = 3
+    torch.testing.assert_close(pseudo_huber(ERRORS, zero), (((ERRORS**2).sum(1) + c**2).sqrt() - c) / math.sqrt(3))
+
+
+@pytest.mark.parametrize("distance", [squared, huber, pseudo_huber])
+def test_no_error_costs_nothing_and_has_no_slope(distance):
+    x = torch.ones(2, 3, 4, requires_grad=True)
+    found = distance(x, torch.ones(2, 3, 4))
+    assert found.tolist() == [0, 0]
+    assert torch.autograd.grad(found.sum(), x)[0].abs().max() == 0
+
+
+@pytest.mark.parametrize(("name", "distance"), [("huber", huber), ("pseudo_huber", pseudo_huber)])
+@pytest.mark.parametrize("loss", REGRESSIONS)
+def test_a_loss_takes_its_distance_by_name(loss, name, distance):
+    problem, network = Problem("flow", "cosine", n=20), Small()
+    model = Model(network, VelocityHead(), problem.path)
+    value = loss(At(problem.t), Three(), distance=name)(model, problem.x0, problem.z)
+    problem.quantity = loss.quantity
+    (prediction,) = model.predict(problem.x, problem.t, None, (loss.quantity,))
+    torch.testing.assert_close(value, 3 * distance(prediction, problem.target()))
+
+
+def test_an_outlier_pulls_less_under_a_robust_distance():
+    """By the gradient on a prediction of 0: a target that is twice as far pulls twice, or not at all more."""
+    pulls = {}
+    for distance in (squared, huber, pseudo_huber):
+        x = torch.zeros(2, 1, dtype=torch.float64, requires_grad=True)
+        near, far = torch.autograd.grad(distance(x, torch.tensor([[10.0], [20.0]], dtype=x.dtype)).sum(), x)[0].abs()
+        pulls[distance] = float(far / near)
+    assert pulls == pytest.approx({squared: 2, huber: 1, pseudo_huber: 1})
+
+
 # Values. At t = 1/4 of the straight path from x0 to z: alpha = 1/4, beta = 3/4, velocity z - x0, score -x0 / beta.
 
 X0 = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
 Z = torch.tensor([[3.0, -1.0]], dtype=torch.float64)
 QUARTER = At(torch.tensor([0.25], dtype=torch.float64))
 CONDOT = GaussianPath(CondOT())
-
-
-class Three(Weighting):
-    def weight(self, t, path):
-        return 3 * torch.ones_like(t)
 
 
 def test_flow_matching_by_hand():
@@ -241,9 +428,13 @@ def test_the_weightings_are_one_and_beta_squared(name):
     torch.testing.assert_close(BetaSquaredWeighting().weight(t, path), SCHEDULES[name][1](t))
 
 
+LOSSES = [*(loss() for loss in REGRESSIONS), EDMLoss(), JointMatching()]
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+
+
 @pytest.mark.parametrize("name", SCHEDULE)
-@pytest.mark.parametrize("head", [VelocityHead(), ScoreHead(), NoiseHead(), DataHead(), JointHead()], ids=type)
-@pytest.mark.parametrize("loss", [ConditionalFlowMatching(), ConditionalScoreMatching(), JointMatching()], ids=type)
+@pytest.mark.parametrize("head", [*HEADS, JointHead()], ids=lambda head: type(head).__name__)
+@every_loss
 def test_every_head_has_a_finite_loss_and_gradient_with_every_loss(name, head, loss):
     network = Small(outputs=head.outputs, dtype=torch.float32)
     model = Model(network, head, GaussianPath(SCHEDULE[name]))
@@ -256,7 +447,26 @@ def test_every_head_has_a_finite_loss_and_gradient_with_every_loss(name, head, l
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("loss", [ConditionalFlowMatching(), ConditionalScoreMatching(), JointMatching()], ids=type)
+@pytest.mark.parametrize("name", SCHEDULE)
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=type)
+@pytest.mark.parametrize("distance", ["squared", "huber", "pseudo_huber"])
+def test_every_weighting_and_distance_has_a_finite_loss_and_gradient_at_the_last_times_that_are_drawn(
+    name, weighting, distance
+):
+    gap = torch.finfo(torch.float32).eps
+    time = At(torch.tensor([gap, 0.5, 1 - gap]))
+    x0, z = torch.randn(2, 3, 2, generator=seeded())
+    for head in HEADS:
+        network = Small(dtype=torch.float32)
+        model = Model(network, head, GaussianPath(SCHEDULE[name]))
+        for loss in (ConditionalFlowMatching, DataPrediction):
+            losses = loss(time, weighting, distance)(model, x0, z)
+            losses.sum().backward()
+            assert losses.isfinite().all()
+            assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@every_loss
 def test_the_times_come_from_the_generator_and_from_nothing_else(loss):
     problem = Problem("flow", "condot", 20)
     model = Model(Small(outputs=2), JointHead(), problem.path)
@@ -267,14 +477,67 @@ def test_the_times_come_from_the_generator_and_from_nothing_else(loss):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+# Configurations.
+
+
+@pytest.mark.parametrize("name", ["cfm", "csm", "noise", "data", "edm"])
+def test_a_loss_with_everything_in_it_is_written_and_read_back(name):
+    given = f"""
+    name: {name}
+    time: {{name: log_normal, mean: -0.5, std: 2}}
+    weighting: {{name: min_snr, gamma: 3}}
+    distance: pseudo_huber
+    """
+    first = (
+        fk.Pipeline.builder().data("moons").from_config({"data": "moons", "loss": parse_yaml(given, "here")}).build()
+    )
+    again = fk.Pipeline.builder().from_config(first.config).build()
+    assert first.config["loss"] == again.config["loss"]
+    assert first.config["loss"] == {
+        "name": name,
+        "time": {"name": "log_normal", "mean": -0.5, "std": 2.0},
+        "weighting": {"name": "min_snr", "gamma": 3.0},
+        "distance": "pseudo_huber",
+    }
+    assert (again.loss.time.std, again.loss.weighting.gamma, again.loss.distance) == (2, 3, "pseudo_huber")
+
+
+@pytest.mark.parametrize(
+    "weighting", ["unit", "beta_squared", "velocity", "snr", "min_snr", "likelihood", "edm", "sigmoid"]
+)
+@pytest.mark.parametrize("time", ["uniform", "low_discrepancy", "logit_normal", "mode", "cosmap", "importance"])
+def test_objects_are_written_by_their_names(weighting, time):
+    loss = NoisePrediction(fk.create("time", time), fk.create("weighting", weighting))
+    config = fk.Pipeline.builder().data("moons").loss(loss).build().config["loss"]
+    assert (config["time"]["name"], config["weighting"]["name"]) == (time, weighting)
+
+
+@pytest.mark.parametrize("name", ["fm", "sm"])
+def test_the_exact_losses_take_an_object_by_their_name(name):
+    built = fk.create("loss", name, exact=mixture(), weighting="velocity")
+    assert isinstance(built.exact, GaussianMixture)
+    pipeline = fk.Pipeline.builder().data("moons").loss(name, exact=mixture()).build()
+    assert pipeline.config["loss"]["exact"] == {"instance": "oracles:GaussianMixture"}
+    with pytest.raises(fk.ConfigError, match=r"loss.exact: is required: name a field"):
+        fk.Pipeline.builder().data("moons").loss(name).build()
+
+
+def test_an_unknown_distance_is_refused():
+    with pytest.raises(
+        fk.ConfigError, match=r"loss.distance: should be 'squared', 'huber' or 'pseudo_huber'; got 'cubic'"
+    ):
+        fk.Pipeline.builder().data("moons").loss("cfm", distance="cubic").build()
+
+
 # What does not go together is said when a pipeline is built.
 
 
 def test_losses_that_fit_their_model_have_no_problems():
-    for head in (VelocityHead(), ScoreHead(), NoiseHead(), DataHead(), JointHead()):
+    for head in (*HEADS, JointHead()):
         model = Model(Small(), head, CONDOT)
-        assert ConditionalFlowMatching().problems(model) == []
-        assert ConditionalScoreMatching().problems(model) == []
+        for loss in (*REGRESSIONS, EDMLoss):
+            assert loss().problems(model) == []
+            assert all(loss(weighting=weighting).problems(model) == [] for weighting in WEIGHTINGS)
     assert JointMatching().problems(Model(Small(outputs=2), JointHead(), CONDOT)) == []
 
 
@@ -287,7 +550,38 @@ def test_a_path_without_a_score_is_refused_by_what_needs_one():
 
 def test_a_field_that_the_head_does_not_give_is_refused_by_name():
     problems = ConditionalFlowMatching().problems(Model(Small(), ScoreHead(), NoScore()))
-    assert problems == ["loss 'cfm' needs a velocity, which ScoreHead does not give here"]
+    assert problems == ["needs the velocity, which ScoreHead does not give here"]
+
+
+def test_a_weighting_that_the_path_cannot_convert_is_refused_by_name():
+    model = Model(Small(), VelocityHead(), NoScore())
+    assert ConditionalFlowMatching(weighting=VelocityWeighting()).problems(model) == []
+    (problem,) = ConditionalFlowMatching(weighting=OfData()).problems(model)
+    assert problem == (
+        "OfData weighs the error of the data, and NoScore cannot turn the velocity into that: use the weighting 'unit'"
+    )
+    assert any("OfData weighs" in problem for problem in JointMatching(score_weighting=OfData()).problems(model))
+
+
+def test_times_that_the_path_does_not_have_are_refused_by_name():
+    model = Model(Small(outputs=2), JointHead(), NoScore())
+    for loss in (ConditionalFlowMatching, JointMatching):
+        assert any(
+            "'log_normal' needs a path with a schedule" in text for text in loss(LogNormalTime()).problems(model)
+        )
+
+
+def test_an_exact_field_that_does_not_know_what_is_regressed_is_refused_by_name():
+    class OnlyNoise(Predictor):
+        def can_predict(self, wanted):
+            return wanted is Quantity.NOISE
+
+        def predict(self, x, t, y, wanted):
+            raise AssertionError
+
+    model = Model(Small(), VelocityHead(), CONDOT)
+    assert FlowMatching(OnlyNoise()).problems(model) == ["OnlyNoise knows no velocity"]
+    assert ScoreMatching(OnlyNoise()).problems(model) == ["OnlyNoise knows no score"]
 
 
 def test_the_beta_squared_weighting_needs_a_schedule():
@@ -306,46 +600,7 @@ def test_the_joint_loss_asks_for_the_joint_head():
     )
 
 
-# Times.
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.2, 0.5)])
-def test_uniform_times_are_uniform(low, high):
-    t = UniformTime(low, high).sample(20_000, seeded(), dtype=torch.float64)
-    assert scipy.stats.kstest(t.numpy(), scipy.stats.uniform(low, high - low).cdf).pvalue > 1e-4
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-def test_uniform_times_have_the_type_asked_for_and_leave_out_the_ends(dtype):
-    t = UniformTime().sample(100_000, seeded(), dtype=dtype)
-    assert t.shape == (100_000,)
-    assert t.dtype == dtype
-    assert ((t > 0) & (t < 1)).all()
-
-
-@pytest.mark.parametrize("draw", [0.0, 1 - 2.0**-24])
-@pytest.mark.parametrize("low", [0.0, 0.5, 0.9, 0.999])
-def test_the_smallest_and_the_largest_draw_leave_out_the_ends(monkeypatch, draw, low):
-    """1 - 2^-24 is the largest number that torch.rand draws in float32; at t = 1 a score target is not finite."""
-    monkeypatch.setattr(torch, "rand", lambda *shape, **settings: torch.full(shape, draw))
-    t = UniformTime(low, 1.0).sample(3)
-    assert ((t > 0) & (t < 1)).all()
-
-
-def test_uniform_times_come_from_the_generator():
-    before = torch.get_rng_state()
-    first, again, other = (UniformTime().sample(10, seeded(seed)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_an_empty_range_of_times_is_refused():
-    with pytest.raises(ValueError, match=r"low must be less than high = 0.5, got 0.5"):
-        UniformTime(0.5, 0.5)
-
-
 def test_the_losses_take_uniform_times_unless_told_otherwise():
-    for loss in (ConditionalFlowMatching(), ConditionalScoreMatching(), JointMatching()):
+    for loss in (*(loss() for loss in REGRESSIONS), JointMatching()):
         assert isinstance(loss.time, UniformTime)
         assert (loss.time.low, loss.time.high) == (0.0, 1.0)
