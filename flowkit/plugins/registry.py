@@ -123,8 +123,16 @@ class Registry:
 
     def entry_of(self, kind: str, instance: Any) -> Entry | None:
         """The component whose class this object is an instance of, if it is a registered one."""
-        target = f"{type(instance).__module__}:{type(instance).__qualname__}"
-        return next((entry for entry in self.of_kind(kind) if entry.target == target), None)
+        cls = type(instance)
+        # A target may name another module than the one that defines the class: a package that exports it, say.
+        alike = [entry for entry in self.of_kind(kind) if entry.target.endswith(f":{cls.__qualname__}")]
+        return next((entry for entry in alike if self._is_class_of(entry, cls)), None)
+
+    def _is_class_of(self, entry: Entry, cls: type) -> bool:
+        try:
+            return self.load(entry) is cls
+        except PluginError:
+            return False
 
     def _import(self, entry: Entry) -> type:
         component, label = entry.component, f"{entry.component.kind} {entry.component.name!r}"

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+import flowkit as fk
 from flowkit.errors import PluginError, UnknownComponentError
 from flowkit.plugins import Component, PluginManager, Recipe, hookimpl, installed_plugins
 
@@ -231,3 +232,18 @@ def test_what_a_removed_package_leaves_behind_stops_nobody(tmp_path, monkeypatch
 def test_distributions_are_named_as_packaging_tools_do(name):
     manager = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": name})
     assert not any(entry.component.name == "heun" for entry in manager.registry)
+
+
+def test_a_target_may_name_a_package_that_exports_the_class():
+    manager = PluginManager({})
+    manager.add(
+        plugin(Component("path", "same", "flowkit_gaussian.plugin_exports:GaussianPath")), "broken:main", "broken"
+    )
+    manager.add(plugin(Component("path", "mine", "a_package_of_mine:GaussianPath")), "one:main", "one")
+    package = types.ModuleType("a_package_of_mine")
+    package.GaussianPath = type(fk.create("path", "gaussian"))
+    sys.modules["a_package_of_mine"] = package
+    try:
+        assert manager.registry.entry_of("path", fk.create("path", "gaussian")).component.name == "mine"
+    finally:
+        del sys.modules["a_package_of_mine"]
