@@ -177,7 +177,7 @@ class Gain(nn.Module, fk.Head):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(()))
 
-    def predict(self, network, x, t, y=None):
+    def predict(self, network, x, t, y=None, path=None):
         return {fk.Quantity.VELOCITY: self.gain * network(x, t, y)}
 
 
