@@ -50,6 +50,8 @@ class Sampler:
             found.append(f"{name} {solves} and ignores a diffusion coefficient: remove one of the two")
         if self.diffusion is not None:
             found += self.diffusion.problems(path)
+        if isinstance(self.times, TimeGrid):
+            found += self.times.problems(path)
         missing = sorted(quantity.value for quantity in self._needs() if not model.can_predict(quantity))
         if missing:
             found.append(f"{name} needs the {' and the '.join(missing)}, which this model does not give")
