@@ -21,7 +21,7 @@ from ..likelihood import log_prob
 from ..model import Model
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator, derive_seed
-from ..sampling import Sampler
+from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
@@ -206,7 +206,9 @@ class Pipeline:
         self.model.eval()
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
+    def sample(
+        self, n: int, y: Labels | None = None, *, seed: int = 0, cost: Cost | None = None, **sampling: Any
+    ) -> Tensor:
         """Draw samples, in the units of the data.
 
         Sample i depends on the seed and on i alone: not on n, nor on the batch size.
@@ -215,6 +217,7 @@ class Pipeline:
             n: How many.
             y: One label for all, or one for each; by default the classes in turn, for conditional models.
             seed: The seed.
+            cost: Has evaluations and rejected steps added to it.
             sampling: Settings of the section `sampling` to change, such as `integrator="euler"` or `steps=10`.
 
         Returns:
@@ -224,7 +227,8 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         with suitable_threads(self.model):
-            parts = [list(states)[-1] for states in self._states(n, self.labels(n, y), seed, sampling, False)]
+            batches = self._states(n, self.labels(n, y), seed, sampling, False, cost)
+            parts = [list(states)[-1] for states in batches]
         return torch.cat(parts) if parts else torch.empty(0, *self.spec.event_shape)
 
     @torch.no_grad()
@@ -293,7 +297,13 @@ class Pipeline:
         return made.get(kind)
 
     def _states(
-        self, n: int, y: Tensor | None, seed: int, sampling: Mapping[str, Any], every: bool
+        self,
+        n: int,
+        y: Tensor | None,
+        seed: int,
+        sampling: Mapping[str, Any],
+        every: bool,
+        cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
         if n < 0:
@@ -307,7 +317,7 @@ class Pipeline:
             labels = select_condition(y, slice(start, start + count))
             labels = labels.to(self.device) if isinstance(labels, Tensor) else None
             arguments = (self.model, self.path, x0, labels, generator)
-            states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments)])
+            states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments, cost)])
             yield (self.normalization.denormalize(state).cpu() for state in states)
 
     def _batch_size(self, sampling: Mapping[str, Any]) -> int:

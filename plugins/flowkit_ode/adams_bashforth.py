@@ -18,7 +18,7 @@ __all__ = ["AdamsBashforth"]
 
 
 class AdamsBashforth(Integrator):
-    r"""$x_{n+1} = x_n + \int_{t_n}^{t_{n+1}} P(\tau)\,d\tau$, where P is the polynomial through the last `order` slopes.
+    r"""$x_{n+1} = x_n + \int_{t_n}^{t_{n+1}} P(\tau)\,d\tau$ with the polynomial P through the last `order` slopes.
 
     One evaluation a step, whatever the order, never at the end; steps of any lengths. The first `order` - 1 steps,
     which lack a history, are those of the third-order formula of Bogacki and Shampine, three evaluations each: they are

@@ -14,17 +14,21 @@ from .runge_kutta import RungeKutta, advance, step_length, weighted_sum
 
 __all__ = ["Adaptive"]
 
-SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
-"""Steps aim at this much of the allowed error's step, and change by factors within these bounds."""
+SAFETY, SHRINK, GROW = 0.8, 0.2, 5.0
+"""A step is this much of what its error would have allowed, and changes by a factor within these bounds.
+
+A larger SAFETY has more steps rejected; a larger GROW lets steps leap over what a lucky estimate did not see.
+"""
 
 
 class Adaptive(RungeKutta):
     r"""Steps as long as their estimated error allows, $\lVert e / (atol + rtol \max(|x|, |x'|)) \rVert \le 1$ for a
     step from x to x' with error estimate e.
 
-    The norm is the root mean square over a sample, or over the whole batch. A step that fails is tried again,
-    shorter. The times asked for do not limit the steps: states there are interpolated ("dense output"). `step` is a
-    single step of the formula, without control. Gradients flow through the steps; how long they are is a constant.
+    The norm is the root mean square over a sample, or over the whole batch. A step that fails is tried again, shorter;
+    `Dynamics.rejected` counts it, also where it failed for some samples only. The times asked for do not limit the
+    steps: states there are interpolated ("dense output"). `step` is a single step of the formula, without control.
+    Gradients flow through the steps, whose lengths count as constants.
 
     Arguments:
         rtol: The error allowed in a step, relative to the state.
@@ -70,9 +74,11 @@ class Adaptive(RungeKutta):
         if not later or later[-1] == start:
             yield from [x] * len(later)
             return
-        end, waiting = later[-1], deque([time, x] for time in later if time != later[-1])
+        end, forwards = later[-1], later[-1] > start
+        ahead = deque(time for time in later if time != end)
+        found = deque([x] * len(ahead))
 
-        # The times and steps of all control are float64 on the CPU: shape (batch,) for samples on their own, else ().
+        # The times and lengths of steps are float64 on the CPU: shape (batch,) for samples on their own, else ().
         t = torch.full((len(x),) if self.per_sample else (), start, dtype=torch.float64)
         slope = dynamics.drift(x, start)
         length = self._first_length(dynamics, x, slope, t, end)
@@ -84,24 +90,25 @@ class Adaptive(RungeKutta):
             dt = step_length(_plain(t), _plain(s), x)
             new = advance(x, dt, self.tableau.b, slopes)
             slopes.append(dynamics.drift(new, _plain(s)))
-
             error = self._error(x, new, dt, slopes)
             accepted = error <= 1
-            for item in waiting:
-                if not bool(((item[0] - s) * (end - start) <= 0).any()):
+
+            for i, time in enumerate(ahead):
+                if not bool(_passed(s, time, forwards).any()):
                     break
-                reached = accepted & ((item[0] - t) * (item[0] - s) <= 0) & (t != s)
-                if bool(reached.any()):
-                    theta = torch.where(reached, (item[0] - t) / (s - t), 0.0)
-                    item[1] = _choose(reached, self._between(x, new, dt, slopes, theta), item[1])
+                inside = accepted & _passed(s, time, forwards) & ~_passed(t, time, forwards)
+                if bool(inside.any()):
+                    theta = torch.where(inside, (time - t) / (s - t), 0.0)
+                    found[i] = _choose(inside, self._between(x, new, dt, slopes, theta), found[i])
 
             length = (s - t).abs() * _factor(error, self.order)
             x, slope = _choose(accepted, new, x), _choose(accepted, slopes[-1], slope)
             t = torch.where(accepted, s, t)
-            dynamics.rejected += int((~accepted).sum())
+            dynamics.rejected += not bool(accepted.all())
             steps += 1
-            while waiting and bool(((t - waiting[0][0]) * (end - start) >= 0).all()):
-                yield waiting.popleft()[1]
+            while ahead and bool(_passed(t, ahead[0], forwards).all()):
+                ahead.popleft()
+                yield found.popleft()
         yield from [x] * later.count(end)
 
     def _error(self, x: Tensor, new: Tensor, dt: Time, slopes: list[Tensor]) -> Tensor:
@@ -192,6 +199,11 @@ def _next_time(t: Tensor, length: Tensor, end: float) -> Tensor:
 def _factor(error: Tensor, order: float) -> Tensor:
     """How much longer the next step is: an error of h^order is to become `SAFETY`^order. Not a number: `SHRINK`."""
     return (SAFETY * error.nan_to_num(torch.inf) ** (-1 / order)).clamp(SHRINK, GROW)
+
+
+def _passed(t: Tensor, time: float, forwards: bool) -> Tensor:
+    """Whether t has come as far as `time`."""
+    return t >= time if forwards else t <= time
 
 
 def _plain(t: Tensor) -> Time:

@@ -11,6 +11,13 @@ class Bosh3(Adaptive):
 
     States between steps are on the cubic Hermite polynomial of both ends, which is of order 3 as well.
 
+    Arguments:
+        rtol: The error allowed in a step, relative to the state.
+        atol: The error allowed in a step where the state is small.
+        per_sample: Control each sample on its own; see `Adaptive`, whose settings these are.
+        min_step: Stop with an error rather than take shorter steps.
+        max_steps: Stop with an error rather than take more.
+
     References:
         Bogacki and Shampine 1989, A 3(2) pair of Runge-Kutta formulas, Applied Mathematics Letters 2 (4), 321-325.
     """

@@ -11,6 +11,13 @@ class Dopri5(Adaptive):
 
     States between steps are on a polynomial of order 4.
 
+    Arguments:
+        rtol: The error allowed in a step, relative to the state.
+        atol: The error allowed in a step where the state is small.
+        per_sample: Control each sample on its own; see `Adaptive`, whose settings these are.
+        min_step: Stop with an error rather than take shorter steps.
+        max_steps: Stop with an error rather than take more.
+
     References:
         Dormand and Prince 1980, A family of embedded Runge-Kutta formulae, Journal of Computational and Applied
         Mathematics 6 (1), 19-26, table 2.
