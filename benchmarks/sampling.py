@@ -1,7 +1,8 @@
 """Sampling with flowkit against a bare loop, flow_matching's ODESolver and torchdiffeq, on the same network.
 
 Fixed steps: Euler from t = 0 to 1. Adaptive: dopri5 at the same error; torchdiffeq's tolerance is given, and flowkit's
-is the loosest of a ladder that errs no more. Errors are root mean squares against a solution of tolerance 1e-10. All run in one process, in interleaved rounds, and medians are compared.
+is the loosest of a ladder that errs no more. Errors are root mean squares against a solution of tolerance 1e-10.
+All run in one process, in interleaved rounds, and medians are compared.
 
     python benchmarks/sampling.py [--rounds 15] [--points 4096] [--steps 100] [--width 64] [--depth 3]
 
