@@ -10,6 +10,7 @@ Needs `pip install torchdiffeq flow_matching`, beside flowkit.
 """
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -72,12 +73,12 @@ def bare(network: nn.Module, x: Tensor, steps: int) -> Tensor:
 
 
 def race(runs: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, float]:
-    """The median time of each, in seconds."""
+    """The median time of each, in seconds; every round in another order, for whoever comes first is at an advantage."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):  # the first round warms up
-        for name, run in runs.items():
+        for name in random.sample(list(runs), len(runs)):
             start = time.perf_counter()
-            run()
+            runs[name]()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
