@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import randn_like as randn_like
+    from .sampling import Cost as Cost
     from .sampling import Sampler as Sampler
     from .sampling import sample as sample
     from .shapes import Time as Time
@@ -148,6 +149,7 @@ _MODULES = {
         "randn_like",
     ),
     "sampling": (
+        "Cost",
         "Sampler",
         "sample",
     ),

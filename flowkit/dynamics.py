@@ -10,6 +10,7 @@ from .interfaces.diffusion import DiffusionCoefficient
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
 from .interfaces.quantity import Quantity
+from .shapes import Time
 
 __all__ = ["ODE", "SDE", "Dynamics"]
 
@@ -27,15 +28,15 @@ class Dynamics(ABC):
     """The path whose marginals the solution has, for integrators that use more than the drift."""
 
     @abstractmethod
-    def drift(self, x: Tensor, t: float) -> Tensor:
-        """Shape (batch, *event)."""
+    def drift(self, x: Tensor, t: Time) -> Tensor:
+        """Shape (batch, *event). An ODE is asked with one time, or with a time for each sample."""
 
     def diffusion(self, t: float) -> float:
         """sigma_t, 0 for an ODE."""
         del t
         return 0.0
 
-    def predict(self, x: Tensor, t: float, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
+    def predict(self, x: Tensor, t: Time, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """The marginal fields behind the drift, one tensor of shape (batch, *event) for each of `wanted`.
 
         Raises:
@@ -50,7 +51,7 @@ class _OfModel(Dynamics):
     def __init__(self, model: Predictor, y: Condition, path: Path | None) -> None:
         self.model, self.y, self.path = model, y, path
 
-    def predict(self, x: Tensor, t: float, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
+    def predict(self, x: Tensor, t: Time, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
         """One evaluation of the model."""
         self.evaluations += 1
         return self.model.predict(x, t, self.y, wanted)
@@ -68,7 +69,7 @@ class ODE(_OfModel):
     def __init__(self, model: Predictor, y: Condition = None, path: Path | None = None) -> None:
         super().__init__(model, y, path)
 
-    def drift(self, x: Tensor, t: float) -> Tensor:
+    def drift(self, x: Tensor, t: Time) -> Tensor:
         """u_t(x)."""
         return self.predict(x, t, (Quantity.VELOCITY,))[0]
 
@@ -93,8 +94,10 @@ class SDE(_OfModel):
         super().__init__(model, y, path)
         self.sigma = sigma
 
-    def drift(self, x: Tensor, t: float) -> Tensor:
-        """u_t(x) + sigma_t^2 / 2 s_t(x)."""
+    def drift(self, x: Tensor, t: Time) -> Tensor:
+        """u_t(x) + sigma_t^2 / 2 s_t(x), at one time for all samples."""
+        if isinstance(t, Tensor):
+            raise UnsupportedError("an SDE takes one time for all samples: its noise has one coefficient sigma_t")
         sigma = self.diffusion(t)
         if sigma == 0.0:
             return self.predict(x, t, (Quantity.VELOCITY,))[0]

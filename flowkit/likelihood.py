@@ -13,6 +13,7 @@ from .interfaces.integrator import Integrator
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
 from .interfaces.source import Source
+from .shapes import Time
 
 __all__ = ["log_prob"]
 
@@ -70,7 +71,7 @@ class _WithDivergence(Dynamics):
     def __init__(self, dynamics: Dynamics, shape: torch.Size) -> None:
         self.dynamics, self.shape = dynamics, shape
 
-    def drift(self, x: Tensor, t: float) -> Tensor:
+    def drift(self, x: Tensor, t: Time) -> Tensor:
         with torch.enable_grad():
             state = x[:, :-1].detach().requires_grad_()
             velocity = self.dynamics.drift(state.reshape(self.shape), t).flatten(1)

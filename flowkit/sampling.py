@@ -19,7 +19,28 @@ from .interfaces.schedule import Schedule
 from .interfaces.time import TimeGrid
 from .random import Generator
 
-__all__ = ["Sampler", "sample"]
+__all__ = ["Cost", "Sampler", "sample"]
+
+
+@dataclass
+class Cost:
+    """What sampling took; pass one to have it counted.
+
+    Arguments:
+        evaluations: Evaluations of the model.
+        rejected: Steps that an adaptive integrator tried in vain.
+        batches: Batches that were integrated.
+    """
+
+    evaluations: int = 0
+    rejected: int = 0
+    batches: int = 0
+
+    def add(self, dynamics: Dynamics) -> None:
+        """Count one batch, when it has been integrated."""
+        self.evaluations += dynamics.evaluations
+        self.rejected += dynamics.rejected
+        self.batches += 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,8 @@ class Sampler:
             found.append(f"{name} {solves} and ignores a diffusion coefficient: remove one of the two")
         if self.diffusion is not None:
             found += self.diffusion.problems(path)
+        if isinstance(self.times, TimeGrid):
+            found += self.times.problems(path)
         missing = sorted(quantity.value for quantity in self._needs() if not model.can_predict(quantity))
         if missing:
             found.append(f"{name} needs the {' and the '.join(missing)}, which this model does not give")
@@ -106,11 +129,15 @@ class Sampler:
         x0: Tensor,
         y: Condition = None,
         generator: Generator | None = None,
+        cost: Cost | None = None,
     ) -> Tensor:
         """The samples that x0 is carried to, shape (batch, *event)."""
         dynamics = self.dynamics(model, path, y)
         path = dynamics.path or path
-        return self.integrator.integrate(dynamics, _start(path, x0), self.grid(path), generator)
+        x = self.integrator.integrate(dynamics, _start(path, x0), self.grid(path), generator)
+        if cost is not None:
+            cost.add(dynamics)
+        return x
 
     def _needs(self) -> set[Quantity]:
         return {*self.integrator.needs, *((Quantity.SCORE,) if self.integrator.solves_sde() else ())}

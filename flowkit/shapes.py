@@ -1,6 +1,5 @@
 """Times against states: the two broadcasts that every formula over a batch needs."""
 
-import torch
 from torch import Tensor
 
 __all__ = ["Time", "batch_times", "expand_time"]
@@ -29,4 +28,4 @@ def batch_times(t: Time, x: Tensor) -> Tensor:
     """The time as networks take it: shape (batch,), dtype and device of `x`."""
     if isinstance(t, Tensor) and t.ndim:
         return t.to(x)
-    return torch.full((x.shape[0],), float(t), dtype=x.dtype, device=x.device)
+    return x.new_full((len(x),), float(t))

@@ -40,15 +40,18 @@ def sample(
     changes = _changes(overrides, integrator, steps)
     RunFolder(run).read_config()
     from ..pipeline.pipeline import Pipeline
+    from ..sampling import Cost
 
-    pipeline = Pipeline.load(run)
+    pipeline, cost = Pipeline.load(run), Cost()
     if not out.suffix:
         check_images(pipeline.spec)
     y = pipeline.labels(n, None if not label else [label[i % len(label)] for i in range(n)])
-    x = pipeline.sample(n, y, seed=seed, **_merged(pipeline, changes))
+    x = pipeline.sample(n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
     write_samples(out, x, y, pipeline.spec)
     shape = " x ".join(str(size) for size in x.shape)
-    Console(highlight=False, soft_wrap=True).print(f"{shape} samples in {out}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{shape} samples in {out}")
+    console.print(_said(cost))
 
 
 def evaluate(
@@ -66,6 +69,12 @@ def evaluate(
     pipeline = Pipeline.load(run)
     results = pipeline.evaluate(seed=seed, **_merged(pipeline, changes))
     print_evaluations(results, Console(highlight=False, soft_wrap=True))
+
+
+def _said(cost: Any) -> str:
+    batches = f" in {cost.batches} batches" if cost.batches > 1 else ""
+    rejected = f", {cost.rejected} steps rejected" if cost.rejected else ""
+    return f"{cost.evaluations} evaluations of the model{batches}{rejected}"
 
 
 def _changes(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:

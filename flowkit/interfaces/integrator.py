@@ -23,7 +23,7 @@ class Integrator(ABC):
     and tests hold it to that.
     """
 
-    order: ClassVar[float]
+    order: float
     """The order of convergence: of the global error for an ODE, in the strong sense for an SDE."""
 
     stochastic: ClassVar[bool] = False

@@ -63,3 +63,8 @@ class TimeGrid(ABC):
     @abstractmethod
     def times(self, steps: int, path: Path | None = None) -> Tensor:
         """Strictly increasing times, float64 of shape (steps + 1,), on the CPU."""
+
+    def problems(self, path: Path) -> list[str]:
+        """Why this grid does not go with that path; asked when a pipeline is built."""
+        del path
+        return []

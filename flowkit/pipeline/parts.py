@@ -24,6 +24,7 @@ from ..sampling import Sampler
 
 __all__ = ["Parts", "build_network", "build_parts", "build_sampler"]
 
+
 @dataclass(frozen=True)
 class Parts:
     """What a pipeline is made of, beside the data themselves."""

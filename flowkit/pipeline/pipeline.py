@@ -21,7 +21,7 @@ from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import log_prob
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator
-from ..sampling import Sampler
+from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .checks import check_parts
@@ -194,7 +194,9 @@ class Pipeline:
         self.model.eval()
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
+    def sample(
+        self, n: int, y: Labels | None = None, *, seed: int = 0, cost: Cost | None = None, **sampling: Any
+    ) -> Tensor:
         """Draw samples, in the units of the data.
 
         Sample i depends on the seed and on i alone: not on n, nor on the batch size. (To rounding: for another number
@@ -204,6 +206,7 @@ class Pipeline:
             n: How many.
             y: One label for all, or one for each; by default the classes in turn, for conditional models.
             seed: The seed.
+            cost: Has evaluations and rejected steps added to it.
             sampling: Settings of the section `sampling` to change, such as `integrator="euler"` or `steps=10`.
 
         Returns:
@@ -213,7 +216,8 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         with self._evaluating():
-            parts = [list(states)[-1] for states in self._states(n, self.labels(n, y), seed, sampling, False)]
+            batches = self._states(n, self.labels(n, y), seed, sampling, False, cost)
+            parts = [list(states)[-1] for states in batches]
         return torch.cat(parts) if parts else torch.empty(0, *self.spec.event_shape)
 
     @torch.no_grad()
@@ -287,7 +291,13 @@ class Pipeline:
         return labels
 
     def _states(
-        self, n: int, y: Tensor | None, seed: int, sampling: Mapping[str, Any], every: bool
+        self,
+        n: int,
+        y: Tensor | None,
+        seed: int,
+        sampling: Mapping[str, Any],
+        every: bool,
+        cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
         if n < 0:
@@ -301,7 +311,7 @@ class Pipeline:
             x0 = generator.draw(lambda k, g: self.source.sample(k, self.spec.event_shape, g, self.device, self._dtype))
             labels = to_device(select_condition(y, slice(start, start + count)), self.device)
             arguments = (self.model, self.path, x0, labels, generator)
-            states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments)])
+            states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments, cost)])
             yield (self.normalization.denormalize(state).cpu() for state in states)
 
     @contextmanager

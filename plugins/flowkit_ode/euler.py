@@ -1,5 +1,6 @@
 """Euler's method."""
 
+import torch
 from torch import Tensor
 
 from flowkit import Dynamics, Generator, Integrator
@@ -14,4 +15,4 @@ class Euler(Integrator):
 
     def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
         """One step, one evaluation."""
-        return x + (s - t) * dynamics.drift(x, t)
+        return torch.add(x, dynamics.drift(x, t), alpha=s - t)

@@ -1,13 +1,11 @@
 """Heun's method."""
 
-from torch import Tensor
-
-from flowkit import Dynamics, Generator, Integrator
+from .runge_kutta import RungeKutta, Tableau
 
 __all__ = ["Heun"]
 
 
-class Heun(Integrator):
+class Heun(RungeKutta):
     """A step of Euler, then the mean of the slopes at both ends (the explicit trapezoid rule).
 
     References:
@@ -16,9 +14,4 @@ class Heun(Integrator):
 
     order = 2
     evaluates_end = True
-
-    def step(self, dynamics: Dynamics, x: Tensor, t: float, s: float, generator: Generator | None = None) -> Tensor:
-        """One step, two evaluations."""
-        first = dynamics.drift(x, t)
-        second = dynamics.drift(x + (s - t) * first, s)
-        return x + (s - t) / 2 * (first + second)
+    tableau = Tableau(c=(0, 1), a=((1,),), b=(1 / 2, 1 / 2))

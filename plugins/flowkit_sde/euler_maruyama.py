@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from flowkit import Dynamics, Generator, Integrator, randn_like
@@ -26,5 +27,5 @@ class EulerMaruyama(Integrator):
         if s < t:
             raise ValueError(f"an SDE is solved forwards in time, not from {t} to {s}")
         sigma = dynamics.diffusion(t)
-        x = x + (s - t) * dynamics.drift(x, t)
+        x = torch.add(x, dynamics.drift(x, t), alpha=s - t)
         return x + sigma * math.sqrt(s - t) * randn_like(x, generator) if sigma else x

@@ -1,16 +1,20 @@
-"""The ODE integrators: order of convergence, evaluations, end points; and the time grids."""
+"""The ODE integrators of fixed steps: order of convergence, evaluations, end points."""
 
 import math
 from itertools import pairwise
 
 import pytest
 import torch
+import torchdiffeq
+from flowkit_ode.adams_bashforth import AdamsBashforth
 from flowkit_ode.euler import Euler
 from flowkit_ode.grids import UniformGrid
 from flowkit_ode.heun import Heun
 from flowkit_ode.midpoint import Midpoint
+from flowkit_ode.ralston import Ralston
 from flowkit_ode.rk4 import RK4
-from oracles import SCHEDULES, GaussianMixture, seeded
+from flowkit_ode.runge_kutta import RungeKutta, Tableau
+from oracles import SCHEDULES, GaussianMixture, mixture, seeded
 
 from flowkit import ODE, Dynamics
 
@@ -19,9 +23,11 @@ INTEGRATORS = {
     "euler": (Euler(), 1, [0.0]),
     "midpoint": (Midpoint(), 2, [0.0, 0.5]),
     "heun": (Heun(), 2, [0.0, 1.0]),
+    "ralston": (Ralston(), 2, [0.0, 2 / 3]),
     "rk4": (RK4(), 4, [0.0, 0.5, 0.5, 1.0]),
 }
 every_integrator = pytest.mark.parametrize("name", INTEGRATORS)
+every_order = pytest.mark.parametrize("order", [2, 3, 4])
 
 
 class Pendulum(Dynamics):
@@ -89,7 +95,7 @@ def test_a_step_evaluates_as_often_and_where_it_says(name):
     integrator, _, where = INTEGRATORS[name]
     dynamics = Pendulum()
     integrator.step(dynamics, torch.ones(1, dtype=torch.float64), 0.25, 0.75)
-    assert dynamics.seen == [0.25 + 0.5 * fraction for fraction in where]
+    assert dynamics.seen == pytest.approx([0.25 + 0.5 * fraction for fraction in where], rel=1e-15)
     assert integrator.evaluates_end == (1.0 in where)
     assert not integrator.stochastic
 
@@ -150,21 +156,103 @@ def test_a_trajectory_has_a_state_for_every_time(name):
     assert torch.equal(states[3], integrator.integrate(Pendulum(), x, times(6)[:4]))
 
 
-# Grids.
+class ThreeEighths(RungeKutta):
+    """Kutta's other method, which torchdiffeq calls rk4."""
+
+    order, evaluates_end = 4, True
+    tableau = Tableau(c=(0, 1 / 3, 2 / 3, 1), a=((1 / 3,), (-1 / 3, 1), (1, -1, 1)), b=(1 / 8, 3 / 8, 3 / 8, 1 / 8))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 7, 49, 333])
-@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.001, 1.0), (0.0, 0.999), (0.3, 0.7)])
-def test_the_uniform_grid_has_its_ends_exactly_and_equal_steps(steps, start, end):
-    grid = UniformGrid(start, end).times(steps)
-    assert grid.shape == (steps + 1,)
-    assert grid.dtype == torch.float64
-    assert (grid[0], grid[-1]) == (start, end)
-    assert (grid.diff() > 0).all()
-    torch.testing.assert_close(grid.diff(), torch.full((steps,), (end - start) / steps, dtype=torch.float64))
+@pytest.mark.parametrize(
+    ("integrator", "theirs"),
+    [(Euler(), "euler"), (Midpoint(), "midpoint"), (ThreeEighths(), "rk4")],
+)
+def test_the_states_are_those_of_torchdiffeq(integrator, theirs):
+    """To rounding: the methods are the same."""
+    oracle, x0 = mixture(), torch.randn(10, 2, generator=seeded(), dtype=torch.float64)
+    expected = torchdiffeq.odeint(lambda t, x: oracle.velocity(x, float(t)), x0, times(10), method=theirs)
+    found = torch.stack(list(integrator.trajectory(ODE(oracle), x0, times(10))))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.5, 0.5), (0.8, 0.2)])
-def test_a_grid_that_does_not_go_forward_is_refused(start, end):
-    with pytest.raises(ValueError, match=f"start must be less than end = {end}, got {start}"):
-        UniformGrid(start, end)
+# Adams-Bashforth.
+
+
+def alternating(steps):
+    """Steps of 1.4 and 0.6 of the mean length in turn."""
+    grid = times(steps)
+    grid[1:-1] += 0.2 / steps * (-1) ** torch.arange(steps - 1)
+    return grid
+
+
+@every_order
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    "grid", [times, alternating, lambda n: (3 * times(n) + times(n) ** 2) / 4], ids=["equal", "alternating", "growing"]
+)
+def test_a_multistep_method_has_its_order_on_steps_of_any_lengths(order, backwards, grid):
+    """Steps from 160 to 640."""
+    start = torch.tensor([0.5, -0.7, 0.2], dtype=torch.float64)
+    end = Pendulum.solution(start, 1.0)
+    x, exact = (end, start) if backwards else (start, end)
+
+    def error(steps):
+        points = grid(steps).tolist()
+        found = AdamsBashforth(order).integrate(Pendulum(), x, points[::-1] if backwards else points)
+        return float((found - exact).abs().max())
+
+    assert slopes(error, [160, 320, 640]) == pytest.approx([order] * 2, abs=0.2)
+    assert AdamsBashforth(order).order == order
+
+
+@every_order
+def test_a_multistep_method_is_exact_where_the_slope_is_a_polynomial_it_can_see(order):
+    """dx/dt = t^(order - 1) on uneven steps, but t^2 for order 4: the starting formula is of order 3."""
+
+    class Power(Dynamics):
+        def drift(self, x, t):
+            return torch.full_like(x, t ** min(order - 1, 2))
+
+    grid = [0.0, 0.1, 0.15, 0.35, 0.5, 0.9, 1.0]
+    found = AdamsBashforth(order).integrate(Power(), torch.zeros(1, dtype=torch.float64), grid)
+    assert found.item() == pytest.approx(1 / min(order, 3), abs=1e-13)
+
+
+def test_the_second_order_by_hand():
+    """x + h (3/2 k_n - 1/2 k_{n-1}), the weights of equal steps."""
+    x = torch.tensor([0.5], dtype=torch.float64)
+    _, one, two = AdamsBashforth(2).trajectory(Pendulum(), x, [0.0, 0.1, 0.2])
+    expected = one + 0.1 * (1.5 * Pendulum().drift(one, 0.1) - 0.5 * Pendulum().drift(x, 0.0))
+    torch.testing.assert_close(two, expected, rtol=1e-14, atol=0)
+
+
+@every_order
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 20])
+def test_a_multistep_method_evaluates_once_a_step_and_never_at_the_end(order, steps):
+    """Three times in each of the first order - 1 steps, of which there may be fewer."""
+    dynamics = Pendulum()
+    states = list(AdamsBashforth(order).trajectory(dynamics, torch.zeros(1, dtype=torch.float64), times(steps)))
+    assert len(states) == steps + 1
+    assert len(dynamics.seen) == steps + 2 * min(order - 1, steps)
+    assert max(dynamics.seen) < 1
+    assert not AdamsBashforth(order).evaluates_end
+
+
+# Gradients.
+
+
+@pytest.mark.parametrize("name", [*INTEGRATORS, "adams_bashforth"])
+def test_gradients_go_through_the_steps(name):
+    """gradcheck compares them with finite differences, also those of the drift's own parameters."""
+    integrator = AdamsBashforth(3) if name == "adams_bashforth" else INTEGRATORS[name][0]
+
+    class Scaled(Dynamics):
+        def __init__(self, scale):
+            self.scale = scale
+
+        def drift(self, x, t):
+            return self.scale * x.square() * math.cos(t)
+
+    x = torch.tensor([0.5, -0.7], dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor([0.9, 1.1], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, scale: integrator.integrate(Scaled(scale), x, times(5)), (x, scale))
