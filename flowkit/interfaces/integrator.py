@@ -23,8 +23,9 @@ class Integrator(ABC):
     and tests hold it to that.
     """
 
-    order: ClassVar[float]
-    """The order of convergence: of the global error for an ODE, in the strong sense for an SDE."""
+    order: float
+    """The order of convergence: of the global error for an ODE, in the strong sense for an SDE. It stands on the object
+    where a setting decides it."""
 
     stochastic: ClassVar[bool] = False
     """Whether it draws random numbers: unless it says otherwise, for the `diffusion` of an SDE."""
