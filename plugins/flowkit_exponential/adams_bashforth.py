@@ -22,9 +22,9 @@ class ExponentialAdamsBashforth(Multistep):
         order: How many values.
 
     References:
-        Zhang and Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator (DEIS), equation 14, for the
-        noise in place of the data. https://arxiv.org/abs/2204.13902
-        Lu et al. 2022, DPM-Solver++, equation 9. https://arxiv.org/abs/2211.01095
+        Zhang and Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator, tAB-DEIS, for the noise in
+        place of the data. https://arxiv.org/abs/2204.13902
+        Lu et al. 2022, DPM-Solver++, proposition 4.1 for the integral. https://arxiv.org/abs/2211.01095
     """
 
     def __init__(self, order: Literal[2, 3] = 2) -> None:

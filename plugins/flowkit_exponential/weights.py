@@ -15,7 +15,7 @@ def phi(k: int, z: float) -> float:
     $\varphi_k(z) = \sum_j z^j / (j + k)!$, which after 20 terms is exact to rounding for |z| < 1.
 
     References:
-        Hochbruck and Ostermann 2010, Exponential integrators, equations 2.10 and 2.11.
+        Hochbruck and Ostermann 2010, Exponential integrators, section 2.1.
         https://doi.org/10.1017/S0962492910000048
     """
     if abs(z) < 1:

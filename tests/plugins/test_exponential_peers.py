@@ -156,7 +156,7 @@ def test_samplers_of_azula(schedule, kind, settings, integrator):
 @every_path
 @pytest.mark.parametrize("order", [2, 3])
 def test_the_weights_of_azulas_adams_bashforth(schedule, order):
-    """In its variable, minus lambda, x_s = (sigma_s / sigma_t) x_t - sigma_s sum_j c_j D_j; w_j is -c_j / e^lambda_s."""
+    """In its variable, -lambda, x_s = (sigma_s / sigma_t) x_t - sigma_s sum_j c_j D_j, so w_j = -c_j / e^lambda_s."""
     sampler = pytest.importorskip("azula.sample").xEABSampler
     alpha, beta = coefficients(schedule, UNEVEN)
     log_ratio = (alpha.log() - beta.log()).tolist()
