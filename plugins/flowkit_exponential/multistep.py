@@ -67,9 +67,9 @@ class Multistep(ExponentialIntegrator):
         yield x
         if not steps:
             return
-        *corrected, last = steps
+        *inner, last = steps
         history = deque(dynamics.predict(x, grid.times[0], self.needs), maxlen=self.memory + 1)
-        for step in corrected:
+        for step in inner:
             ahead = step.combine(step.predictor, x, history)
             history.extendleft(dynamics.predict(ahead, step.end, self.needs))
             x = step.combine(step.corrector, x, history) if step.corrector else ahead

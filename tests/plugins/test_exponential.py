@@ -15,7 +15,7 @@ from flowkit_exponential.unipc import UniPC
 from flowkit_exponential.weights import divided_difference, interpolation, midpoint, phi, trapezoid
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
-from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead
+from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead, VHead
 from flowkit_ode.euler import Euler
 from flowkit_ode.rk4 import RK4
 from oracles import Wide, mixture, seeded
@@ -266,7 +266,7 @@ def test_the_last_step_to_the_data_is_the_last_data_prediction(name, schedule):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_everything_is_finite_from_0_to_1_and_keeps_its_type(name, schedule, dtype):
     path, x = PATHS[schedule], noise(dtype=dtype)
-    for head in (VelocityHead(), NoiseHead(), DataHead(), ScoreHead(), JointHead()):
+    for head in (VelocityHead(), NoiseHead(), DataHead(), ScoreHead(), VHead(), JointHead()):
         ode = ODE(Model(Wave(head.outputs), head, path), path=path)
         for grid in ([0.0, 0.5, 1.0], UNEVEN, [0.0, 1e-6, 1e-3, 0.5, 1 - 1e-3, 1 - 1e-6, 1.0]):
             states = list(INTEGRATORS[name][0].trajectory(ode, x, grid))
