@@ -24,7 +24,8 @@ class Integrator(ABC):
     """
 
     order: float
-    """The order of convergence: of the global error for an ODE, in the strong sense for an SDE."""
+    """The order of convergence: of the global error for an ODE, in the strong sense for an SDE. It stands on the object
+    where a setting decides it."""
 
     stochastic: ClassVar[bool] = False
     """Whether it draws random numbers: unless it says otherwise, for the `diffusion` of an SDE."""

@@ -1,0 +1,1 @@
+"""Exponential integrators: samplers that solve the linear part of a Gaussian path's ODE exactly."""
