@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("schedule", "schedule:Schedule", "alpha_t and beta_t of a Gaussian path"),
         _kind("network", "network:Network", "the neural network"),
         _kind("head", "head:Head", "what the network's output means"),
+        _kind("field", "predictor:Predictor", "marginal fields that are known without training"),
         _kind("loss", "loss:Loss", "what training regresses"),
         _kind("weighting", "loss:Weighting", "how a loss weighs the times t"),
         _kind("time", "time:TimeSampler", "how training draws t"),
