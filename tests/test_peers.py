@@ -13,7 +13,7 @@ Where a peer deviates, the test translates:
 | azula | VP with log alpha = t^2 log alpha_min | our rate with rate_min -> 0, rate_max = -4 log alpha_min |
 | diffusers, flow | sigma = 1 - t, the model gives noise - data | our velocity, negative |
 | diffusers, flow | sigmas and steps in float32 | its sigmas are the times; steps agree to their rounding |
-| diffusers, DDPM | integer steps of a forward chain | the t at which alpha^2 / beta^2 is a / (1 - a), a = `alphas_cumprod` |
+| diffusers, DDPM | integer steps of a forward chain | the t at which alpha^2 is its `alphas_cumprod` |
 | torchdiffeq | `rk4` is the 3/8 rule | also of order 4: agrees to a multiple of h^4 |
 """
 
