@@ -100,10 +100,9 @@ class FiniteDataField(ExactField):
             raise UnsupportedError(f"a finite set of points has no density at this time, where beta is 0: {STOP_SHORT}")
         sums = self._sums(x.flatten(1).double(), at, labels)
         count = self.count[-1:] if labels is None else self.count[labels]
-        normal = -sums.least / at.beta / at.beta / 2 - x.flatten(1).shape[1] * (
-            at.beta.log() + math.log(2 * math.pi) / 2
-        )
-        return (normal + sums.weight.log() - count.double().log()[:, None]).squeeze(1).to(x.dtype)
+        log_sum = sums.weight.log() - sums.least / at.beta / at.beta / 2
+        log_norm = x[0].numel() * (at.beta.log() + math.log(2 * math.pi) / 2) + count.double().log()[:, None]
+        return (log_sum - log_norm).squeeze(1).to(x.dtype)
 
     def sample(self, n: int, t: float = 1.0, y: Condition = None, generator: torch.Generator | None = None) -> Tensor:
         """`n` independent draws of p_t: a point, drawn with replacement, and noise. Shape (n, *event)."""
