@@ -21,6 +21,12 @@ def flowkit_components() -> Iterator[Component]:
         yield Component(kind="data", name=name, target=f"flowkit_data.{name}:{cls}", summary=summary)
     yield Component(
         kind="data",
+        name="gaussian_mixture",
+        target="flowkit_data.gaussian_mixture:GaussianMixture",
+        summary="a mixture of Gaussians with your own means, covariances and weights",
+    )
+    yield Component(
+        kind="data",
         name="digits",
         target="flowkit_data.digits:Digits",
         summary="1797 handwritten digits of 8 x 8 pixels, from scikit-learn",

@@ -83,6 +83,18 @@ def test_an_object_of_a_registered_class_is_described_by_its_attributes():
     assert dumped == {"name": "gaussian", "schedule": {"name": "vp", "rate_min": 0.1, "rate_max": 15.0}}
 
 
+MIXTURE = {"means": [[-2.0, 0.0], [2.0, 0.0]], "covariances": [1.0, 0.5]}
+REQUIRED = {
+    ("data", "gaussian_mixture"): MIXTURE,
+    ("field", "finite_data"): {"path": "gaussian", "data": "moons"},
+    ("field", "gaussian_mixture"): {"path": "gaussian", **MIXTURE},
+    ("grid", "explicit"): {"values": [0.0, 0.5, 1.0]},
+    ("loss", "fm"): {"exact": mixture()},
+    ("loss", "sm"): {"exact": mixture()},
+}
+"""The settings of components that have some without a default."""
+
+
 def test_every_standard_component_reads_back_from_its_attributes(tmp_path):
     from flowkit.config.choice import build, dump
     from flowkit.config.resolve import Resolver
@@ -93,8 +105,8 @@ def test_every_standard_component_reads_back_from_its_attributes(tmp_path):
         if entry.distribution != "flowkit-torch" or component.name in ("array", "images"):
             continue
         resolver = Resolver(plugins.registry)
-        required = {"exact": mixture()} if component.name in ("fm", "sm") else {}
-        choice = resolver.choice(component.kind, {"name": component.name, **required}, component.name)
+        given = {"name": component.name, **REQUIRED.get((component.kind, component.name), {})}
+        choice = resolver.choice(component.kind, given, component.name)
         assert not resolver.problems
         shape = (1, 8, 8) if component.name == "unet" else (2,)
         instance = build(choice, plugins.registry, event_shape=shape, outputs=1, num_classes=None)
