@@ -17,7 +17,7 @@ from flowkit_sde.srk import SRK
 from flowkit_sde.stochastic_heun import StochasticHeun
 from oracles import GaussianMixture, mixture, seeded
 
-from flowkit import ODE, SDE, BlockGenerator, Dynamics, Model, Path, Quantity, Sampler, UnsupportedError
+from flowkit import ODE, BlockGenerator, Dynamics, Model, Path, Quantity, Sampler, UnsupportedError
 
 PATH = {
     "condot": GaussianPath(CondOT()),
@@ -92,9 +92,9 @@ COEFFICIENTS = {"beta": BetaDiffusion(), "constant": ConstantDiffusion(), "sbdm"
     ("name", "diffusion"), [*((n, c) for n in SOLVERS for c in COEFFICIENTS), *((n, None) for n in SAMPLERS)]
 )
 @pytest.mark.parametrize("schedule", PATH)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("head", [VelocityHead(), DataHead()], ids=lambda head: type(head).__name__)
-def test_samples_are_finite_from_0_to_1_in_every_precision(name, diffusion, schedule, dtype, head):
+def test_samples_are_finite_from_0_to_1_in_low_precision(name, diffusion, schedule, dtype, head):
     """Of a model with one field, from which the path converts all others; it is never asked at t = 1."""
 
     class Network(torch.nn.Module):
@@ -104,7 +104,7 @@ def test_samples_are_finite_from_0_to_1_in_every_precision(name, diffusion, sche
 
     model = Model(Network(), head, PATH[schedule])
     integrator, dynamics = problem(name, schedule, COEFFICIENTS.get(diffusion), model)
-    for steps in (1, 2, 16):
+    for steps in (1, 6):
         x = integrator.integrate(dynamics, states().to(dtype), times(steps), seeded())
         assert x.dtype == dtype
         assert x.isfinite().all()

@@ -1,6 +1,7 @@
 """The samplers with noise of their own, against the peers that define the same, and against each other."""
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -188,7 +189,7 @@ def test_a_step_of_ddpm_draws_from_the_posterior_of_the_forward_process(schedule
 
 def karras(denoise, sigmas, y, sigma_hats, noise, s_noise):
     """Algorithm 2, line by line: y is their x, and t = sigma."""
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         sigma_hat = sigma_hats(i, sigma)
         if sigma_hat > sigma:
             y = y + math.sqrt(sigma_hat**2 - sigma**2) * s_noise * noise(y)
