@@ -34,7 +34,8 @@ class DPMppSDE(GaussianIntegrator):
         + \alpha_s (1 - e^{-2h}) \left[D + \frac{h}{2h'} (D - D')\right] + \beta_s \sqrt{1 - e^{-2h}}\; \xi.$$
 
     Without the second term in brackets it is SDE-DPM-Solver++(1), which is `ddpm_ancestral`: so is the first step,
-    for want of an earlier one, the second after alpha = 0, and the last, to beta = 0, where h is infinite. Weak order 2.
+    for want of an earlier one, the second after alpha = 0, and the last, to beta = 0, where h is infinite.
+    Weak order 2.
 
     References:
         Lu et al. 2022, DPM-Solver++, section 5 and appendix B (SDE-DPM-Solver++(2M)). https://arxiv.org/abs/2211.01095

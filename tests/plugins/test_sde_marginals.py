@@ -138,7 +138,7 @@ SAMPLERS = {
     # A correction is made shorter with the step.
     "predictor_corrector": [PredictorCorrector(snr=0.1), PredictorCorrector(snr=0.1 / math.sqrt(2))],
 }
-STEPS = {"ddpm_ancestral": 140, "ddim, half the noise": 120}
+STEPS = {"ddpm_ancestral": 140, "ddim, half the noise": 200}
 
 
 @pytest.mark.parametrize("schedule", PATH)
