@@ -1,17 +1,15 @@
-"""The sampling SDE: coefficients, Euler-Maruyama, and the marginals that every diffusion coefficient must keep."""
+"""The sampling SDE: its drift and noise, and Euler-Maruyama."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
 from flowkit_ode.euler import Euler
-from flowkit_ode.rk4 import RK4
 from flowkit_sde.coefficients import BetaDiffusion, ConstantDiffusion
 from flowkit_sde.euler_maruyama import EulerMaruyama
-from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded, standard_errors
+from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded
 
 from flowkit import ODE, SDE, BlockGenerator, Dynamics, Path
 
@@ -20,19 +18,6 @@ PATH = {
     "cosine": GaussianPath(Cosine()),
     "vp": GaussianPath(VariancePreserving()),
 }
-
-
-class Brownian(BlockGenerator):
-    """The same Brownian path for every step length: each draw merges some draws of one stream.
-
-    The sum of m normal increments over h is the increment over m h; divided by sqrt(m), it is standard again.
-    """
-
-    def __init__(self, seed, count, merged=1):
-        self.generator, self.count, self.merged = seeded(seed), count, merged
-
-    def draw(self, function):
-        return sum(function(self.count, self.generator) for _ in range(self.merged)) / math.sqrt(self.merged)
 
 
 class OrnsteinUhlenbeck(Dynamics):
@@ -95,83 +80,6 @@ def test_the_beta_coefficient_needs_a_schedule():
     assert BetaDiffusion().problems(PATH["vp"]) == ConstantDiffusion().problems(Bare()) == []
 
 
-# Marginals.
-
-SDES = {
-    "constant 0.5": ("condot", ConstantDiffusion(0.5)),
-    "constant 1": ("condot", ConstantDiffusion(1.0)),
-    "constant 2": ("condot", ConstantDiffusion(2.0)),
-    "beta 0.5": ("condot", BetaDiffusion(0.5)),
-    "beta 1": ("condot", BetaDiffusion(1.0)),
-    "beta 2": ("condot", BetaDiffusion(2.0)),
-    "constant 1, cosine": ("cosine", ConstantDiffusion(1.0)),
-    "beta 1, vp": ("vp", BetaDiffusion(1.0)),
-}
-MANY, STEPS = 4000, 200
-
-
-def statistics(oracle, x, t):
-    """What is compared: means, second moments, the mass on the left (one component), the log density."""
-    a, b = x.unbind(1)
-    return torch.stack([a, b, a * a, b * b, a * b, (a < 0).double(), oracle.log_prob(x, t)], dim=1)
-
-
-def halfway_and_end(trajectory, steps):
-    return [x for i, x in enumerate(trajectory) if i in (steps // 2, steps)]
-
-
-@pytest.mark.parametrize("name", SDES)
-def test_every_diffusion_coefficient_keeps_the_marginals(name):
-    """From the exact p_0, at t = 1/2 and t = 1, against exact draws of p_t.
-
-    The step is short enough: along the same Brownian paths, half the step changes every mean by less than half a
-    standard error. The bias is proportional to the step (weak order 1), so it is twice that change: below one of
-    the standard errors, which is added to the limit.
-    """
-    schedule, diffusion = SDES[name]
-    oracle = mixture(schedule)
-    sde, x0 = SDE(oracle, diffusion, PATH[schedule]), oracle.sample(MANY, 0.0, seeded(1))
-
-    def solve(steps, merged):
-        noise = Brownian(2, MANY, merged)
-        return halfway_and_end(EulerMaruyama().trajectory(sde, x0, times(steps), noise), steps)
-
-    for t, coarse, fine in zip((0.5, 1.0), solve(STEPS, 2), solve(2 * STEPS, 1), strict=True):
-        coarse, fine = statistics(oracle, coarse, t), statistics(oracle, fine, t)
-        exact = statistics(oracle, oracle.sample(200_000, t, seeded(3)), t)
-        error = (standard_errors(coarse) ** 2 + standard_errors(exact) ** 2).sqrt()
-        assert ((coarse - fine).mean(0).abs() < 0.5 * error).all()
-        assert ((coarse.mean(0) - exact.mean(0)).abs() < (LIMIT + 1) * error).all()
-
-
-@pytest.mark.parametrize("schedule", PATH)
-def test_the_ode_keeps_the_marginals(schedule):
-    """RK4 with 50 steps: its error is far below sampling error (see the tests of its order)."""
-    oracle = mixture(schedule)
-    x0 = oracle.sample(MANY, 0.0, seeded(1))
-    for t, x in zip((0.5, 1.0), halfway_and_end(RK4().trajectory(ODE(oracle), x0, times(50)), 50), strict=True):
-        found, exact = statistics(oracle, x, t), statistics(oracle, oracle.sample(200_000, t, seeded(3)), t)
-        error = (standard_errors(found) ** 2 + standard_errors(exact) ** 2).sqrt()
-        assert ((found.mean(0) - exact.mean(0)).abs() < LIMIT * error).all()
-
-
-def test_the_comparison_of_marginals_sees_a_wrong_factor():
-    """sigma^2 instead of sigma^2 / 2 on the score, a common slip, is far outside the limit."""
-
-    class Slip(SDE):
-        def drift(self, x, t):
-            return super().drift(x, t) + self.diffusion(t) ** 2 / 2 * self.model.score(x, t)
-
-    oracle = mixture()
-    x0 = oracle.sample(MANY, 0.0, seeded(1))
-    x = EulerMaruyama().integrate(
-        Slip(oracle, ConstantDiffusion(0.5), PATH["condot"]), x0, times(100), Brownian(2, MANY)
-    )
-    found, exact = statistics(oracle, x, 1.0), statistics(oracle, oracle.sample(200_000, 1.0, seeded(3)), 1.0)
-    error = (standard_errors(found) ** 2 + standard_errors(exact) ** 2).sqrt()
-    assert ((found.mean(0) - exact.mean(0)).abs() > 2 * (LIMIT + 1) * error).any()
-
-
 # Euler-Maruyama.
 
 
@@ -202,23 +110,6 @@ def test_the_variance_follows_the_recursion_of_the_method():
         mean, variance = (1 - h) * mean, (1 - h) ** 2 * variance + sigma**2 * h
     assert errors_off(x, mean) < LIMIT
     assert errors_off((x - mean).square(), variance) < LIMIT
-
-
-def test_with_additive_noise_the_strong_order_is_1():
-    """Against 2048 steps along the same Brownian paths, whose own error (order 1) is 1/32 of the smallest seen here.
-
-    The RMS error over 2000 paths has a relative standard error below 1/sqrt(2 * 2000) = 1.6 %, and the same paths
-    are used for all steps: the slope is off by 0.05 at most. The order 1/2 of general noise is far away.
-    """
-    x0, paths = torch.ones(2000, 1, dtype=torch.float64), 2000
-
-    def solve(steps):
-        return EulerMaruyama().integrate(OrnsteinUhlenbeck(), x0, times(steps), Brownian(0, paths, 2048 // steps))
-
-    exact = solve(2048)
-    errors = [float((solve(steps) - exact).square().mean().sqrt()) for steps in (8, 16, 32, 64)]
-    assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([1.0] * 3, abs=0.2)
-    assert EulerMaruyama.order == 1
 
 
 def test_the_noise_is_fixed_by_the_seed():
