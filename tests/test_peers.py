@@ -89,7 +89,7 @@ class At(fk.TimeSampler):
     def __init__(self, t):
         self.t = t
 
-    def sample(self, n, generator=None, device="cpu", dtype=torch.float32):
+    def sample(self, n, generator=None, device="cpu", dtype=torch.float32, path=None):
         return self.t
 
 

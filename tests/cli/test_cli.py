@@ -166,7 +166,7 @@ def test_without_plugins_the_core_lists_nothing_and_says_so(tmp_path):
     assert "no plugin is loaded" in flowkit("list", cwd=tmp_path, FLOWKIT_PLUGINS="")
     output = flowkit("train", "moons", cwd=tmp_path, code=2, FLOWKIT_DISABLE_PLUGINS="flowkit-torch:ode")
     assert "sampling.grid: is required: name a grid" in output
-    assert "sampling.integrator: there is no integrator 'heun'; choose from: euler_maruyama" in output
+    assert "sampling.integrator: there is no integrator 'heun'; choose from: " in output
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
