@@ -78,13 +78,12 @@ def _said(cost: Any) -> str:
 
 
 def _changes(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:
-    changes = list(overrides or [])
-    for change in changes:
+    for change in overrides or []:
         if not change.startswith("sampling."):
             raise ConfigError(f"{change!r}: of a trained run only the section 'sampling' can be changed")
-    changes += [f"sampling.integrator={integrator}"] if integrator is not None else []
-    changes += [f"sampling.steps={steps}"] if steps is not None else []
-    return changes
+    options = [f"sampling.integrator={integrator}"] if integrator is not None else []
+    options += [f"sampling.steps={steps}"] if steps is not None else []
+    return [*options, *(overrides or [])]  # in this order, for overrides may be settings of the integrator
 
 
 def _merged(pipeline: Any, changes: list[str]) -> dict[str, Any]:

@@ -215,18 +215,26 @@ class Pipeline:
         Raises:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
+        samples, done = self._room(n), 0
         with self._evaluating():
-            batches = self._states(n, self.labels(n, y), seed, sampling, False, cost)
-            parts = [list(states)[-1] for states in batches]
-        return torch.cat(parts) if parts else torch.empty(0, *self.spec.event_shape)
+            for states in self._states(n, self.labels(n, y), seed, sampling, False, cost):
+                for last in states:
+                    samples[done : done + len(last)] = last
+                    done += len(last)
+        return samples
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
+        sampler = self._changed(sampling)
+        _, path = sampler.rescheduled(self.model, self.path)
+        trajectory, done = self._room(n, len(sampler.grid(path))), 0
         with self._evaluating():
-            batches = [torch.stack(list(states)) for states in self._states(n, self.labels(n, y), seed, sampling, True)]
-        empty = torch.empty(len(self._changed(sampling).grid(self.path)), 0, *self.spec.event_shape)
-        return torch.cat(batches, dim=1) if batches else empty
+            for states in self._states(n, self.labels(n, y), seed, sampling, True):
+                for i, state in enumerate(states):
+                    trajectory[i, done : done + len(state)] = state
+                done += len(state)
+        return trajectory
 
     def log_prob(self, x: Tensor, y: Labels | None = None, **sampling: Any) -> Tensor:
         """Log density of the model's ODE at x, nats in the units of the data, shape (batch,).
@@ -290,6 +298,17 @@ class Pipeline:
             raise UnsupportedError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
         return labels
 
+    def _room(self, n: int, *times: int) -> Tensor:
+        """Memory for n samples, or for the states of n samples at so many times."""
+        if n < 0:
+            raise ConfigError(f"the number of samples should be at least 0; got {n}")
+        shape = (*times, n, *self.spec.event_shape)
+        try:
+            return torch.empty(shape, dtype=self._dtype)
+        except RuntimeError:
+            size = math.prod(shape) * self._dtype.itemsize / 2**30
+            raise ConfigError(f"{n} samples take {size:.0f} GiB of memory, more than there is: draw fewer") from None
+
     def _states(
         self,
         n: int,
@@ -300,8 +319,6 @@ class Pipeline:
         cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
-        if n < 0:
-            raise ConfigError(f"the number of samples should be at least 0; got {n}")
         if seed < 0:
             raise ConfigError(f"the seed should be at least 0; got {seed}")
         sampler, size = self._changed(sampling), self._batch_size(sampling)

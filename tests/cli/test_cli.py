@@ -75,6 +75,12 @@ def test_samples_go_to_every_format_with_the_same_values(run, suffix):
 def test_sampling_settings_can_be_changed(run):
     flowkit("sample", "runs/moons", "-n", 50, "--integrator", "euler_maruyama", "sampling.diffusion.scale=2", cwd=run)
     flowkit("evaluate", "runs/moons", "--integrator", "rk4", "--steps", 3, cwd=run)
+    output = flowkit(
+        "sample", "runs/moons", "--integrator", "unipc", "sampling.integrator.predictor_order=9", cwd=run, code=2
+    )
+    assert "sampling.integrator.predictor_order: should be 2 or 3; got 9" in output
+    output = flowkit("sample", "runs/moons", "-n", 10**13, cwd=run, code=2)
+    assert "more than there is: draw fewer" in output
 
 
 def test_a_run_is_resumed_replaced_or_left_alone(run):
