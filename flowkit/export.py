@@ -1,11 +1,12 @@
 """Samples into files, by the suffix of the file's name."""
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError, UnsupportedError
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from .interfaces.data import DataSpec
 
-__all__ = ["check_images", "check_writable", "to_pixels", "write_samples"]
+__all__ = ["check_images", "check_place", "check_writable", "to_pixels", "write_samples"]
 
 
 def write_samples(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
@@ -26,8 +27,7 @@ def write_samples(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec")
         spec: The shape and classes of the data.
 
     Raises:
-        UnsupportedError: The samples are not images, and a folder of them was asked for.
-        ConfigError: No such format.
+        ConfigError: No such format; or a folder of images was asked for, and the samples are none.
     """
     check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,16 +43,32 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"--out {path}: is a folder")
     if not path.suffix and path.is_file():
         raise ConfigError(f"--out {path}: is a file without a suffix; a folder of .png images goes elsewhere")
+    if not path.suffix and path.is_dir() and any(path.iterdir()):
+        raise ConfigError(f"--out {path}: is a folder with files in it; choose a new one, so that no others mix in")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where nothing can be written, before any work is done.
+
+    Raises:
+        ConfigError: A folder on the way is a file, or is not ours to write to.
+    """
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if there != path and not there.is_dir():
+        raise ConfigError(f"{path}: {there} is a file, not a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{path}: {there} cannot be written to")
 
 
 def check_images(spec: "DataSpec") -> None:
     """Refuse data that are not images.
 
     Raises:
-        UnsupportedError: They are not.
+        ConfigError: They are not.
     """
     if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
-        raise UnsupportedError(
+        raise ConfigError(
             f"data of shape {spec.event_shape} are not images of 1, 3 or 4 channels: write them to .npy, .npz, "
             f".safetensors or .csv"
         )
@@ -62,7 +78,7 @@ def to_pixels(x: "Tensor", spec: "DataSpec") -> "np.ndarray":
     """Images as uint8 of shape (n, height, width, channels); values out of range are clipped.
 
     Raises:
-        UnsupportedError: The data are not images of 1, 3 or 4 channels.
+        ConfigError: The data are not images of 1, 3 or 4 channels.
     """
     check_images(spec)
     assert spec.image_range is not None

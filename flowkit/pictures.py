@@ -57,7 +57,7 @@ def draw_loss(run: RunFolder, path: Path) -> Path:
     steps, losses = [line["step"] for line in lines], [line["loss"] for line in lines]
     smoothed = gaussian_filter1d(losses, sigma=max(1.0, len(losses) / 50), mode="nearest") if losses else []
     with _figure(path, columns=1, size=(6, 3.5)) as (ax,):
-        ax.plot(steps, losses, color="#9db8d9", linewidth=1, label="logged")
+        ax.plot(steps, losses, color="#9db8d9", linewidth=1, marker="o" if len(steps) == 1 else None, label="logged")
         ax.plot(steps, smoothed, color="#1f4e8c", linewidth=1.8, label="smoothed")
         ax.set_xlabel("step")
         ax.set_ylabel("loss")
@@ -110,6 +110,9 @@ def _draw(ax: "Axes", x: Tensor, spec: DataSpec, limits: Any) -> None:
         return
     points = x.flatten(1)
     (x_low, y_low), (x_high, y_high) = limits
+    if points.shape[1] == 1:
+        ax.hist(points[:, 0].numpy(), bins=60, range=(x_low, x_high), density=True, color="#1f4e8c", alpha=0.7)
+        return
     ax.scatter(points[:, 0], points[:, -1], s=3, alpha=0.5, color="#1f4e8c", linewidths=0)
     ax.set_xlim(x_low, x_high)
     ax.set_ylim(y_low, y_high)

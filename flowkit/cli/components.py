@@ -38,10 +38,15 @@ def list_components(
 
 
 def show(
-    kind: Annotated[str, typer.Argument(help="Its kind, such as path.")],
+    kind: Annotated[str, typer.Argument(help="Its kind, such as path; or recipe.")],
     name: Annotated[str, typer.Argument(help="Its name, such as gaussian.")],
 ) -> None:
-    """Show one component: what it is, its settings, and where it comes from."""
+    """Show one component: what it is, its settings, and where it comes from; or the text of a recipe."""
+    if kind == "recipe":
+        from ..pipeline.recipes import recipe_text
+
+        print(recipe_text(name, installed_plugins()), end="")
+        return
     registry = installed_plugins().registry
     entry = registry.find(kind, name)
     cls = registry.load(entry)

@@ -1,6 +1,7 @@
 """The `flowkit` command."""
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -56,22 +57,21 @@ def main() -> None:
     try:
         app()
     except FlowkitError as error:
-        if debug:
-            raise
-        _report(error)
+        _report(error, debug)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("[bold red]stopped[/]")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what typer makes of Ctrl-C
+            Console(stderr=True).print("[bold red]stopped[/]")
+        raise
     except Exception as error:
-        if debug:
-            raise
-        _report(error)
+        _report(error, debug)
         sys.exit(1)
 
 
-def _report(error: Exception) -> None:
+def _report(error: Exception, debug: bool) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if debug:
+        traceback.print_exception(error)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         console.print(f"[bold red]error:[/] {len(error.problems)} problems in the configuration")
         for problem in error.problems:

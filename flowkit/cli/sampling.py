@@ -27,7 +27,9 @@ def sample(
     out: Annotated[
         Path, typer.Option(help="Where to: .npy, .npz, .safetensors, .csv, or a folder of .png for images.")
     ] = Path("samples.npy"),
-    label: Annotated[list[int] | None, typer.Option(help="A class; give several and they take turns.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A class, by number or name; give several and they take turns.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
     integrator: IntegratorOption = None,
     steps: StepsOption = None,
@@ -45,7 +47,8 @@ def sample(
     pipeline, cost = Pipeline.load(run), Cost()
     if not out.suffix:
         check_images(pipeline.spec)
-    y = pipeline.labels(n, None if not label else [label[i % len(label)] for i in range(n)])
+    classes = [_class(text, pipeline.spec.class_names) for text in label or []]
+    y = pipeline.labels(n, [classes[i % len(classes)] for i in range(n)] if classes else None)
     x = pipeline.sample(n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
     write_samples(out, x, y, pipeline.spec)
     shape = " x ".join(str(size) for size in x.shape)
@@ -69,6 +72,16 @@ def evaluate(
     pipeline = Pipeline.load(run)
     results = pipeline.evaluate(seed=seed, **_merged(pipeline, changes))
     print_evaluations(results, Console(highlight=False, soft_wrap=True))
+
+
+def _class(text: str, names: tuple[str, ...]) -> int:
+    """The number of a class that is given by its number or its name."""
+    if text in names:
+        return names.index(text)
+    if text.removeprefix("-").isdigit():
+        return int(text)
+    known = f"; the classes are {', '.join(names)}" if names else ""
+    raise ConfigError(f"--label {text}: there is no such class{known}")
 
 
 def _said(cost: Any) -> str:

@@ -38,6 +38,7 @@ def train(
     settled = read_config(given, plugins, recipe=None if is_file(config) else written)
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
+    from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
     console = Console(highlight=False, soft_wrap=True, quiet=not _is_main_process())
@@ -48,10 +49,13 @@ def train(
         f"({sum(p.numel() for p in pipeline.model.parameters()):,} weights), {parts['loss'].name} loss, "
         f"{settled.training.steps} steps"
     )
+    if resume and latest_checkpoint(folder) is None:
+        console.print("this run has no checkpoint yet: starting from the first step")
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])
     except TrainingInterrupted as error:
-        again = shlex.join(["flowkit", "train", config, *(overrides or []), "--out", str(folder), "--resume"])
+        options = ["--out", str(folder), "--resume", *(["--no-report"] if no_report else [])]
+        again = shlex.join(["flowkit", "train", config, *(overrides or []), *options])
         error.args = (f"{error}\ngo on with: {again}",)
         raise
     if _is_main_process():
@@ -79,12 +83,18 @@ def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> N
     from ..pictures import draw_run
 
     if not no_report:
-        with console.status("drawing and measuring samples"):
-            pictures, results = draw_run(pipeline, folder), pipeline.evaluate()
+        try:
+            with console.status("drawing and measuring samples"):
+                pictures, results = draw_run(pipeline, folder), pipeline.evaluate()
+        except KeyboardInterrupt:
+            console.print(f"the run in {folder} is complete; its report is not (flowkit evaluate {folder})")
+            raise
         print_evaluations(results, console)
         console.print(f"pictures  {', '.join(str(picture) for picture in pictures)}")
     console.print(f"run       {folder} (config.yaml, checkpoints/, metrics.jsonl)")
-    console.print(f"next      flowkit sample {folder} -n 5000 --out samples.npy", style="bold")
+    images = pipeline.spec.image_range is not None
+    wanted = ["-n", "100", "--out", "samples"] if images else ["-n", "5000", "--out", "samples.npy"]
+    console.print(f"next      {shlex.join(['flowkit', 'sample', str(folder), *wanted])}", style="bold")
 
 
 def print_evaluations(evaluations: list[Any], console: Console) -> None:

@@ -60,7 +60,7 @@ class Resolver:
     def slot(self, slot: Slot, given: Any, where: str) -> Any:
         """The choice, or list of choices, for a slot."""
         if given is REQUIRED:
-            self.problem(where, f"is required: name a {slot.kind}")
+            self.problem(where, self._required(slot.kind))
             return None
         if slot.many and not (given is None and slot.optional):
             if given is None or isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
@@ -68,7 +68,7 @@ class Resolver:
             return [self.choice(slot.kind, item, f"{where}[{i}]") for i, item in enumerate(given)]
         if given is None:
             if not slot.optional:
-                self.problem(where, f"is required: name a {slot.kind}")
+                self.problem(where, self._required(slot.kind))
             return None
         if isinstance(given, Mapping) and not {"name", "instance"} & given.keys():
             try:
@@ -115,7 +115,7 @@ class Resolver:
         if not isinstance(given, interface):
             self.problem(
                 where,
-                f"takes the name of a {kind}, a mapping with a name, or a {interface.__name__} object; got {given!r}",
+                f"takes a name, a mapping with a name, or an object of {interface.__name__}; got {_short(given)}",
             )
             return None
         return self.describe(kind, given) or _unregistered(kind, given)
@@ -170,9 +170,18 @@ class Resolver:
         default = self.registry.entry_of(slot.kind, slot.default) or self.registry.default(slot.kind)
         return {"name": default.qualified} if default else {}
 
+    def _required(self, kind: str) -> str:
+        names = sorted({entry.component.name for entry in self.registry.of_kind(kind)})
+        return f"is required; choose from: {', '.join(names)}" if names else f"is required; no plugin provides a {kind}"
+
     def _example(self, kind: str) -> str:
         entries = self.registry.of_kind(kind)
         return entries[0].component.name if entries else "..."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def _unregistered(kind: str, instance: Any) -> Choice:

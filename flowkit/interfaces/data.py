@@ -48,6 +48,16 @@ class Normalization:
         """No change of units."""
         return cls(torch.tensor(0.0), torch.tensor(1.0))
 
+    @classmethod
+    def standardizing(cls, z: Tensor) -> "Normalization":
+        """Mean 0 and variance 1 for the data z: of every feature for shape (n, d), a constant one only shifted; of all
+        numbers together for data with more axes, such as images.
+        """
+        over = 0 if z.ndim == 2 else tuple(range(z.ndim))
+        z = z.double()
+        scale = torch.where(z.amax(over) == z.amin(over), 1.0, z.std(over, correction=0))
+        return cls(z.mean(over).float(), scale.float())
+
     def normalize(self, x: Tensor) -> Tensor:
         """From the user's units to the model's."""
         x = x if x.is_floating_point() else x.float()
@@ -105,8 +115,10 @@ class Dataset(DataSource):
 class InMemory(Dataset):
     """A finite set held in memory as two tensors; as it stands, the data source for tensors of your own.
 
+    The model sees it standardised; see `Normalization.standardizing`.
+
     Arguments:
-        z: Shape (n, *event), n at least 2.
+        z: Finite numbers of shape (n, *event), n at least 2.
         y: The labels 0, 1, ..., whole numbers of shape (n,), or None.
 
     Raises:
@@ -117,8 +129,12 @@ class InMemory(Dataset):
     """
 
     def __init__(self, z: Tensor, y: Tensor | None = None) -> None:
-        if z.ndim < 2 or len(z) < 2:
-            raise DataError(f"data should have shape (n, *event) with at least 2 points; got {tuple(z.shape)}")
+        if not isinstance(z, Tensor) or z.ndim < 2 or len(z) < 2:
+            shape = tuple(z.shape) if isinstance(z, Tensor) else f"a {type(z).__name__}"
+            raise DataError(f"data should be a tensor of shape (n, *event) with at least 2 points; got {shape}")
+        if not z.isfinite().all():
+            row = int((~z.flatten(1).isfinite()).any(1).nonzero()[0])
+            raise DataError(f"data should be finite numbers; row {row} (counting from 0) is not")
         if y is not None and (y.shape != z.shape[:1] or y.is_floating_point() or int(y.min()) < 0):
             raise DataError(
                 f"labels should be whole numbers from 0 of shape {(len(z),)}; got {y.dtype} of shape {tuple(y.shape)}"
@@ -129,6 +145,11 @@ class InMemory(Dataset):
     def spec(self) -> DataSpec:
         """Shape and classes, read off the tensors."""
         return DataSpec(tuple(self.z.shape[1:]), None if self.y is None else int(self.y.max()) + 1)
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """Mean 0 and variance 1."""
+        return Normalization.standardizing(self.z)
 
     def __len__(self) -> int:
         return len(self.z)

@@ -1,6 +1,6 @@
 """Builds a pipeline step by step, in Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ class PipelineBuilder:
         """How samples are drawn: integrator, steps, grid, diffusion, guidance, schedule, batch_size."""
         return self._set("sampling", ({"integrator": integrator} if integrator is not None else {}) | settings)
 
-    def evaluation(self, metrics: Sequence[Any] | None = None, **settings: Any) -> "PipelineBuilder":
+    def evaluation(self, metrics: Any = None, **settings: Any) -> "PipelineBuilder":
         """How samples are measured: metrics, samples, repeats."""
-        return self._set("evaluation", ({"metrics": list(metrics)} if metrics is not None else {}) | settings)
+        return self._set("evaluation", ({"metrics": metrics} if metrics is not None else {}) | settings)
 
     def callbacks(self, *callbacks: Any) -> "PipelineBuilder":
         """What watches training."""

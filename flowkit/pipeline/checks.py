@@ -7,11 +7,12 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, Problem
+from ..sampling import Sampler
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["check_parts"]
+__all__ = ["check_parts", "check_sampler"]
 
 
 def check_parts(pipeline: "Pipeline", config: Config) -> None:
@@ -21,6 +22,17 @@ def check_parts(pipeline: "Pipeline", config: Config) -> None:
         ConfigError: With every problem found.
     """
     problems = [Problem(where, message) for where, message in _problems(pipeline, config)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_sampler(pipeline: "Pipeline", sampler: Sampler, dropout: float) -> None:
+    """Check that a sampler goes with a model, which was trained with this `condition_dropout`.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems = [Problem(where, message) for where, message in _sampler_problems(pipeline, sampler, dropout)]
     if problems:
         raise ConfigError(problems)
 
@@ -36,27 +48,27 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     network_problem = _network_problem(pipeline)
     if network_problem:
         yield "network", network_problem
-    for message in pipeline.sampler.problems(model, pipeline.path):
-        yield "sampling", message
+    yield from _sampler_problems(pipeline, pipeline.sampler, config.training.condition_dropout)
     for i, metric in enumerate(pipeline.metrics):
         for message in metric.problems(spec.num_classes):
             yield f"evaluation.metrics[{i}]", message
-    yield from _guidance_problems(pipeline, config)
+    if config.training.condition_dropout and spec.num_classes is None:
+        yield (
+            "training.condition_dropout",
+            f"is {config.training.condition_dropout:g}, and these data have no labels to drop: set it to 0",
+        )
 
 
-def _guidance_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]:
-    guidance, dropout = pipeline.sampler.guidance, config.training.condition_dropout
+def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) -> Iterator[tuple[str, str]]:
+    for message in sampler.problems(pipeline.model, pipeline.path):
+        yield "sampling", message
+    guidance = sampler.guidance
     if guidance is not None and pipeline.spec.num_classes is None:
         yield "sampling.guidance", "needs labels to guide by, and these data have none"
     elif guidance is not None and guidance.needs_dropped_conditions and not dropout:
         yield (
             "training.condition_dropout",
             f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: set it to 0.1",
-        )
-    if dropout and pipeline.spec.num_classes is None:
-        yield (
-            "training.condition_dropout",
-            f"is {dropout:g}, and these data have no labels to drop: set it to 0",
         )
 
 

@@ -14,7 +14,7 @@ from ..batch import Batch
 from ..conditions import Condition, select_condition, to_device
 from ..config.choice import build
 from ..config.config import Config, read_config
-from ..errors import CheckpointError, ConfigError, Problem, UnsupportedError
+from ..errors import CheckpointError, ConfigError, UnsupportedError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
@@ -24,7 +24,7 @@ from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
-from .checks import check_parts
+from .checks import check_parts, check_sampler
 from .facts import facts_of, from_facts
 from .parts import build_network, build_parts, build_sampler
 from .provenance import check_provenance, provenance, qualified
@@ -252,7 +252,11 @@ class Pipeline:
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, size = self._changed(sampling), self._batch_size(sampling)
-        x = self.normalization.normalize(torch.as_tensor(x).to(self.device)).to(self._dtype)
+        x = torch.as_tensor(x).to(self.device)
+        if x.shape[1:] != self.spec.event_shape:
+            shape = ", ".join(map(str, self.spec.event_shape))
+            raise ConfigError(f"x should have shape (batch, {shape}); got {tuple(x.shape)}")
+        x = self.normalization.normalize(x).to(self._dtype)
         labels = to_device(self.labels(len(x), y), self.device)
         model, path = sampler.rescheduled(self.model, self.path)
         with self._evaluating():
@@ -286,22 +290,26 @@ class Pipeline:
         classes = self.spec.num_classes
         if classes is None:
             if y is not None:
-                raise UnsupportedError("labels were asked for, but the data of this model have none")
+                raise ConfigError("labels were asked for, but the data of this model have none")
             return None
         if y is None:
             return torch.arange(n) % classes
-        labels = torch.as_tensor(y, dtype=torch.int64)
-        labels = labels.expand(n) if labels.ndim == 0 else labels
+        try:
+            labels = torch.as_tensor(y)
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(f"labels should be whole numbers; got {y!r}") from None
+        if labels.is_floating_point():
+            raise ConfigError(f"labels should be whole numbers; got {y!r}")
+        labels = labels.long().expand(n) if labels.ndim == 0 else labels.long()
         if labels.shape != (n,):
-            raise UnsupportedError(f"{n} samples need {n} labels or one; got {tuple(labels.shape)}")
+            raise ConfigError(f"{n} samples need {n} labels or one; got {tuple(labels.shape)}")
         if bool(((labels < -1) | (labels >= classes)).any()):
-            raise UnsupportedError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
+            raise ConfigError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
         return labels
 
     def _room(self, n: int, *times: int) -> Tensor:
         """Memory for n samples, or for the states of n samples at so many times."""
-        if n < 0:
-            raise ConfigError(f"the number of samples should be at least 0; got {n}")
+        _check_whole("the number of samples", n)
         shape = (*times, n, *self.spec.event_shape)
         try:
             return torch.empty(shape, dtype=self._dtype)
@@ -319,8 +327,7 @@ class Pipeline:
         cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
-        if seed < 0:
-            raise ConfigError(f"the seed should be at least 0; got {seed}")
+        _check_whole("the seed", seed)
         sampler, size = self._changed(sampling), self._batch_size(sampling)
         for start in range(0, n, size):
             count = min(size, n - start)
@@ -367,8 +374,7 @@ class Pipeline:
         if not sampling:
             return self.sampler
         sampler = build_sampler(self._config_with(sampling), self._registry)
-        if problems := sampler.problems(self.model, self.path):
-            raise ConfigError([Problem("sampling", problem) for problem in problems])
+        check_sampler(self, sampler, self._config.training.condition_dropout)
         return sampler
 
     @property
@@ -385,3 +391,8 @@ class Pipeline:
             z = self.data.draw(min(chunk, count - start), generator).z
             total += self.normalization.normalize(z).double().sum(0)
         return total / count
+
+
+def _check_whole(what: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{what} should be a whole number of at least 0; got {value!r}")

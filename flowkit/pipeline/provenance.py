@@ -44,11 +44,7 @@ def check_provenance(
             plugins.registry.find(kind, f"{package}/{name.rpartition('/')[2]}")
         except FlowkitError:
             problems.append(
-                Problem(
-                    kind,
-                    f"{name!r} comes from {package} {number}, which is not installed or did not load: "
-                    f"pip install '{package}=={number}' (see: flowkit plugins)",
-                )
+                Problem(kind, f"{name!r} comes from {package} {number}, {_why_gone(package, number, plugins)}")
             )
     if problems:
         raise ConfigError(problems)
@@ -62,6 +58,12 @@ def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any
         if plugins.registry.is_contested(kind, name)
     }
     return {section: _renamed(value, picks) for section, value in given.items() if section != "provenance"}
+
+
+def _why_gone(package: str, number: str, plugins: PluginManager) -> str:
+    if any(record.distribution == package and record.status == "disabled" for record in plugins.records):
+        return "which FLOWKIT_PLUGINS or FLOWKIT_DISABLE_PLUGINS switches off"
+    return f"which is not installed or did not load: pip install '{package}=={number}' (see: flowkit plugins)"
 
 
 def _recorded(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config.files import read_yaml, write_yaml
-from ..errors import CheckpointError, RunExistsError
+from ..errors import ConfigError, RunExistsError
+from ..export import check_place
 from ..interfaces.callback import Callback, TrainingState
 
 __all__ = ["MetricsLog", "RunFolder"]
@@ -47,6 +48,7 @@ class RunFolder:
         Raises:
             RunExistsError: There is a run (or something else), and neither flag allows it; or there is none
                 to resume.
+            ConfigError: Nothing can be written there.
         """
         if resume and overwrite:
             raise RunExistsError("--resume and --overwrite exclude each other")
@@ -55,6 +57,7 @@ class RunFolder:
             raise RunExistsError(f"{self.path}: there is no run to resume here")
         if self.path.exists() and not self.path.is_dir():
             raise RunExistsError(f"{self.path} is a file; a run needs a folder")
+        check_place(self.path)
         if resume or not self.path.exists() or not any(self.path.iterdir()):
             return
         if not is_run:
@@ -84,10 +87,10 @@ class RunFolder:
         """What `config.yaml` holds.
 
         Raises:
-            CheckpointError: There is no run here.
+            ConfigError: There is no run here.
         """
         if not self.config_file.is_file():
-            raise CheckpointError(f"{self.path}: there is no run here (no config.yaml)")
+            raise ConfigError(f"{self.path}: there is no run here (no config.yaml)")
         return read_yaml(self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -118,8 +118,8 @@ class PluginManager:
         found = [(recipe, record) for record in self.records for recipe in record.recipes]
         return sorted(found, key=lambda pair: pair[0].name)
 
-    def recipe(self, name: str) -> Recipe:
-        """The recipe called `name`, or `distribution/name`."""
+    def recipe(self, name: str) -> tuple[Recipe, PluginRecord]:
+        """The recipe called `name`, or `distribution/name`, with the plugin it comes from."""
         distribution, _, short = name.rpartition("/")
         found = [
             (recipe, record)
@@ -127,7 +127,7 @@ class PluginManager:
             if recipe.name == short and distribution in ("", record.distribution)
         ]
         if len(found) == 1:
-            return found[0][0]
+            return found[0]
         if found:
             picks = " or ".join(f"{record.distribution}/{short}" for _, record in found)
             raise UnknownComponentError(f"several plugins provide a recipe {name!r}: write {picks}")

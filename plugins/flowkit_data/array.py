@@ -1,12 +1,9 @@
 """Arrays and tables from files."""
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
-import torch
-
-from flowkit import DataError, DataSpec, InMemory, Normalization
+from flowkit import DataError, DataSpec, InMemory
 
 from .contents import Contents
 from .read_arrays import read_npy, read_npz, read_safetensors
@@ -56,15 +53,6 @@ class ArrayFile(InMemory):
     def spec(self) -> DataSpec:
         """The shape of a row, and the classes that were found."""
         return DataSpec(tuple(self.z.shape[1:]), len(self.class_names) or None, self.class_names)
-
-    @cached_property
-    def normalization(self) -> Normalization:
-        """Mean 0 and variance 1, a feature or all together."""
-        over = 0 if self.z.ndim == 2 else tuple(range(self.z.ndim))
-        z = self.z.double()
-        constant = z.amax(over) == z.amin(over)
-        scale = torch.where(constant, 1.0, z.std(over, correction=0))
-        return Normalization(z.mean(over).float(), scale.float())
 
 
 def _read(path: Path, key: str | None, labels: str | None, columns: list[str] | None) -> Contents:

@@ -58,7 +58,21 @@ class Contents:
                 f"{self.path}: {self.row(int(index[0]))}, {self._column(index[1:])}: {values[index]} is not a finite "
                 f"float32 number; {bad} of {len(values)} rows hold such values"
             )
+        self._refuse_lost_digits(values, events)
         return torch.from_numpy(events)
+
+    def _refuse_lost_digits(self, values: np.ndarray[Any, Any], events: np.ndarray[Any, Any]) -> None:
+        """Features that are far from 0 and vary little lose in float32 what they vary by."""
+        if values.ndim != 2 or values.dtype.itemsize <= 4:
+            return
+        spacing = np.spacing(np.abs(events).max(axis=0))
+        lost = (values.std(axis=0) < 10 * spacing) & (values.std(axis=0) > 0)
+        if lost.any():
+            column = int(np.argmax(lost))
+            raise DataError(
+                f"{self.path}: {self._column((column,))}: its values near {values[0, column]:g} vary by "
+                f"{values[:, column].std():.2g}, too little for float32; subtract an offset first"
+            )
 
     def classes(self) -> tuple[Tensor | None, tuple[str, ...]]:
         """The labels as class indices, int64 of shape (n,), and the names of the classes in their order.

@@ -1,5 +1,6 @@
 """Reads files of arrays: .npy, .npz and .safetensors."""
 
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ def read_npy(path: Path, key: str | None, labels: str | None) -> Contents:
 
 def read_npz(path: Path, key: str | None, labels: str | None) -> Contents:
     """A .npz file, which holds named arrays. Pickled objects are refused: unpickling executes code."""
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"{path}: is not a .npz archive")
-    with archive:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: cannot be read as a .npz file: it is no archive, or a damaged one")
+    with np.load(path, allow_pickle=False) as archive:
         return _from_keys(path, archive.files, lambda name: _unpickled(path, lambda: archive[name]), key, labels)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,19 +58,24 @@ def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 20
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".csv"])
-def test_samples_go_to_every_format_with_the_same_values(run, suffix):
+@pytest.fixture(scope="module")
+def samples(run):
+    """What the run gives for seed 3."""
+    flowkit("sample", "runs/moons", "-n", 300, "--seed", 3, "--out", "x.npy", cwd=run)
+    return np.load(run / "x.npy")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".csv"])
+def test_samples_go_to_every_format_with_the_same_values(run, samples, suffix):
     flowkit("sample", "runs/moons", "-n", 300, "--seed", 3, "--out", f"x{suffix}", cwd=run)
-    flowkit("sample", "runs/moons", "-n", 300, "--seed", 3, "--out", "same.npy", cwd=run)
     path = run / f"x{suffix}"
     read = {
-        ".npy": lambda: np.load(path),
         ".npz": lambda: np.load(path)["x"],
         ".safetensors": lambda: load_file(path)["x"],
         ".csv": lambda: np.loadtxt(path, delimiter=",", skiprows=1),
     }[suffix]()
     assert read.shape == (300, 2)
-    assert np.allclose(read, np.load(run / "same.npy"), atol=1e-6)
+    assert np.allclose(read, samples, atol=1e-6)
 
 
 def test_sampling_settings_can_be_changed(run):
@@ -111,6 +117,11 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
         (["sample", "nowhere"], ["nowhere", "no run here"]),
         (["sample", "runs/moons", "--out", "x.xlsx"], [".npy, .npz, .safetensors, .csv"]),
         (["sample", "runs/moons", "--out", "folder"], ["not images"]),
+        (["sample", "runs/moons", "--out", "occupied"], ["a folder with files in it"]),
+        (["sample", "runs/moons", "--out", "runs/moons/config.yaml/x.npy"], ["config.yaml is a file, not a folder"]),
+        (["sample", "runs/moons", "--label", "cat"], ["--label cat: there is no such class"]),
+        (["sample", "runs/moons", "sampling.guidance=classifier_free"], ["sampling.guidance: needs labels"]),
+        (["train", "moons", "training.learning_rate=.inf"], ["training.learning_rate", "finite"]),
         (["sample", "runs/moons", "--label", "1"], ["labels were asked for"]),
         (["sample", "runs/moons", "network.width=3"], ["only the section 'sampling'"]),
         (["sample", "runs/moons", "--integrator", "huen"], ["did you mean 'heun'"]),
@@ -120,10 +131,9 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
     ],
 )
 def test_a_mistake_gets_one_clear_message(run, arguments, words):
-    # A run or a folder that cannot be used, and samples that are not images, are failures; the rest is usage.
-    failures = ("nowhere", "not images", "labels were asked for")
-    code = 1 if arguments[0] == "sample" and {*arguments, *words} & set(failures) else 2
-    output = flowkit(*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else []), cwd=run, code=code)
+    (run / "occupied").mkdir(exist_ok=True)
+    (run / "occupied/thesis.tex").write_text("work")
+    output = flowkit(*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else []), cwd=run, code=2)
     for word in words:
         assert word in output
     assert not (run / "runs/new").exists()
@@ -155,6 +165,7 @@ def test_debug_shows_the_traceback(tmp_path):
         [sys.executable, "-m", "flowkit", "train", "moosn", "--debug"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "Traceback" in done.stderr
+    assert done.returncode == 2
 
 
 def test_listing_and_showing(tmp_path):
@@ -171,7 +182,7 @@ def test_listing_and_showing(tmp_path):
 def test_without_plugins_the_core_lists_nothing_and_says_so(tmp_path):
     assert "no plugin is loaded" in flowkit("list", cwd=tmp_path, FLOWKIT_PLUGINS="")
     output = flowkit("train", "moons", cwd=tmp_path, code=2, FLOWKIT_DISABLE_PLUGINS="flowkit-torch:ode")
-    assert "sampling.grid: is required: name a grid" in output
+    assert "sampling.grid: is required; no plugin provides a grid" in output
     assert "sampling.integrator: there is no integrator 'heun'; choose from: " in output
 
 
@@ -200,3 +211,22 @@ def test_a_config_file_trains_and_a_broken_one_is_named(tmp_path):
     assert (tmp_path / "runs/my/samples.png").exists()
     (tmp_path / "bad.yaml").write_text("data: moons\npath: [")
     assert "bad.yaml, line 2" in flowkit("train", "bad.yaml", cwd=tmp_path, code=2)
+
+
+def test_a_class_is_asked_for_by_its_name_and_a_recipe_is_shown(tmp_path):
+    labelled = ["data.labels=true", *TINY]
+    flowkit("train", "moons", *labelled, "--no-report", cwd=tmp_path)
+    flowkit("sample", "runs/moons", "-n", 4, "--label", "lower", "--label", 0, "--out", "x.npz", cwd=tmp_path)
+    assert np.load(tmp_path / "x.npz")["y"].tolist() == [1, 0, 1, 0]
+    assert "network: {name: mlp" in flowkit("show", "recipe", "moons", cwd=tmp_path)
+
+
+def test_ctrl_c_while_sampling_says_that_it_stopped(run):
+    command = [sys.executable, "-m", "flowkit", "sample", "runs/moons", "-n", "10000000", "--steps", "500"]
+    process = subprocess.Popen(command, cwd=run, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "80"})
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "stopped\n"
+    assert not (run / "samples.npy").exists()

@@ -96,10 +96,33 @@ def test_labels_are_checked(tiny, tmp_path):
     pipeline = tiny.data("moons", labels=True).build()
     assert pipeline.labels(4).tolist() == [0, 1, 0, 1]
     assert pipeline.labels(3, 1).tolist() == [1, 1, 1]
-    with pytest.raises(fk.UnsupportedError, match="from 0 to 1"):
+    with pytest.raises(fk.ConfigError, match="from 0 to 1"):
         pipeline.labels(1, 5)
-    with pytest.raises(fk.UnsupportedError, match="3 samples need 3 labels"):
+    with pytest.raises(fk.ConfigError, match="3 samples need 3 labels"):
         pipeline.labels(3, [0, 1])
+    for wrong in ("a", 1.7, ["a", "b", "c"]):
+        with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
+            pipeline.labels(3, wrong)
+
+
+def test_the_arguments_of_sampling_are_checked(tiny):
+    pipeline = tiny.build()
+    for n in (10.5, "a", None, -1):
+        with pytest.raises(fk.ConfigError, match="the number of samples should be a whole number"):
+            pipeline.sample(n)
+    for seed in (None, -1):
+        with pytest.raises(fk.ConfigError, match="the seed should be a whole number"):
+            pipeline.sample(3, seed=seed)
+    assert pipeline.sample(0).shape == (0, 2)
+    assert pipeline.trajectory(0).shape == (5, 0, 2)
+    for x in (torch.zeros(2), torch.zeros(3, 5)):
+        with pytest.raises(fk.ConfigError, match=r"x should have shape \(batch, 2\)"):
+            pipeline.log_prob(x)
+    with pytest.raises(fk.ConfigError, match=r"sampling\.guidance: needs labels to guide by"):
+        pipeline.sample(3, guidance="classifier_free")
+    labelled = tiny.data("moons", labels=True).build()
+    with pytest.raises(fk.ConfigError, match=r"training\.condition_dropout: is 0"):
+        labelled.sample(3, guidance="classifier_free")
 
 
 class NoScorePath(fk.Path):

@@ -157,7 +157,7 @@ def test_an_unknown_name_suggests_the_nearest_and_says_what_kind_it_is_elsewhere
 def test_recipes_are_found_and_suggested():
     manager = PluginManager({})
     manager.add(plugin(recipes=[Recipe("moons", "a:b.yaml")]), "one:main", "one")
-    assert manager.recipe("moons").target == "a:b.yaml"
+    assert manager.recipe("moons")[0].target == "a:b.yaml"
     with pytest.raises(UnknownComponentError, match="did you mean 'moons'"):
         manager.recipe("moon")
 

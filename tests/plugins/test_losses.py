@@ -518,7 +518,7 @@ def test_the_exact_losses_take_an_object_by_their_name(name):
     assert isinstance(built.exact, GaussianMixture)
     pipeline = fk.Pipeline.builder().data("moons").loss(name, exact=mixture()).build()
     assert pipeline.config["loss"]["exact"] == {"instance": "oracles:GaussianMixture"}
-    with pytest.raises(fk.ConfigError, match=r"loss.exact: is required: name a field"):
+    with pytest.raises(fk.ConfigError, match=r"loss.exact: is required; choose from: finite_data"):
         fk.Pipeline.builder().data("moons").loss(name).build()
 
 
