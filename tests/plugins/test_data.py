@@ -505,3 +505,11 @@ def test_a_corrupt_image_is_named(tmp_path):
 def test_an_image_of_16_bits_is_refused(tmp_path):
     path = picture(tmp_path / "a.png", mode="I;16", colour=40_000)
     image_refusal(tmp_path, path, "8 bits")
+
+
+def test_digits_that_float32_would_lose_are_refused(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(100, 2))
+    np.save(tmp_path / "far.npy", noise + np.array([0.0, 1e8]))
+    assert "column 1: its values near 1e+08 vary by" in refusal(tmp_path / "far.npy")
+    np.save(tmp_path / "near.npy", noise + np.array([0.0, 1e4]))
+    assert ArrayFile(tmp_path / "near.npy").z.shape == (100, 2)

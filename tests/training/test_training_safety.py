@@ -200,6 +200,25 @@ def test_data_of_any_type_of_number_are_trained_on(tiny, tmp_path, z):
     assert pipeline.log_prob(z[:3]).isfinite().all()
 
 
+def test_tensors_are_trained_on_standardised_and_sampled_in_their_units(tiny, tmp_path):
+    z = 1000 + 5 * torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    pipeline = tiny.data(fk.InMemory(z)).training(steps=300, learning_rate=1e-2).build().fit(tmp_path / "run")
+    x = pipeline.sample(2000)
+    # A small model after 300 steps: the mean within a deviation, and the deviation within half of it.
+    assert (x.mean(0) - 1000).abs().max() < 5
+    assert 2.5 < x.std() < 7.5
+
+
+def test_tensors_that_cannot_be_data_are_refused_by_row():
+    z = torch.randn(10, 2)
+    z[7, 1] = float("nan")
+    with pytest.raises(fk.DataError, match=r"row 7 \(counting from 0\) is not"):
+        fk.InMemory(z)
+    for wrong in (torch.randn(1, 2), torch.randn(5), [[1.0, 2.0]]):
+        with pytest.raises(fk.DataError, match=r"a tensor of shape \(n, \*event\) with at least 2 points"):
+            fk.InMemory(wrong)
+
+
 def test_labels_must_be_class_numbers():
     for y in (torch.rand(10), torch.zeros(9, dtype=torch.int64), torch.full((10,), -1)):
         with pytest.raises(fk.DataError, match=r"labels should be whole numbers from 0 of shape \(10,\)"):
