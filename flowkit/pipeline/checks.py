@@ -46,7 +46,7 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
 
 def _guidance_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]:
     guidance, dropout = pipeline.sampler.guidance, config.training.condition_dropout
-    if guidance is not None and pipeline.spec.num_classes is None:
+    if guidance is not None and guidance.needs_condition and pipeline.spec.num_classes is None:
         yield "sampling.guidance", "needs labels to guide by, and these data have none"
     elif guidance is not None and guidance.needs_dropped_conditions and not dropout:
         yield (
