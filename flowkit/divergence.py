@@ -87,21 +87,22 @@ class Hutchinson(Divergence):
 
 
 class HutchPlusPlus(Divergence):
-    r"""The trace on the range of a sketch exactly, and Hutchinson's estimate on what is left.
+    r"""The trace on a subspace exactly, and Hutchinson's estimate on what is left.
 
-    With Q an orthonormal basis of $J^\top S$, S a random matrix of `rank` columns, and $P = I - Q Q^\top$,
+    With S orthonormal, random, of `rank` columns, Q an orthonormal basis of $[S, J^\top S]$, and $P = I - Q Q^\top$,
 
     $$\operatorname{tr} J = \operatorname{tr}(Q^\top J Q) + \operatorname{tr}(P J P), \qquad
-      \operatorname{tr}(P J P) = E\, g^\top J g, \quad g = \sqrt{d - r}\; P\xi / \|P\xi\|,\ \xi \sim N(0, I).$$
+      \operatorname{tr}(P J P) = E\, g^\top J g, \quad g = \sqrt{d - 2r}\; P\xi / \|P\xi\|,\ \xi \sim N(0, I).$$
 
-    It is unbiased whatever Q is. A Jacobian that is a multiple of the identity and `rank` directions, as that of a
-    velocity whose data lie near a surface of few dimensions, makes almost no error. Normal probes scaled to one length
-    are those of Epperly et al.: of the multiple of the identity they make none.
+    It is unbiased whatever Q is. Meyer et al. take the range of $J^\top S$ alone; the products with S are there in any
+    case, and with S in Q a multiple of the identity in J changes nothing. The g of one length, as in XTrace, make no
+    error on it either. So of a symmetric J, a multiple of the identity and `rank` directions, nothing is left to
+    estimate; the velocities of mixtures of few components are of that form.
 
     Costs 2 `rank` + `probes` backward passes.
 
     Arguments:
-        rank: r, the columns of the sketch; less than d.
+        rank: r, the columns of S; less than half of d.
         probes: How many g, each an estimate of its own.
 
     References:
@@ -117,21 +118,24 @@ class HutchPlusPlus(Divergence):
 
     def draw(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """The columns of S and the xi, shape (batch, rank + probes, d)."""
-        if self.rank >= x.shape[1]:
+        if 2 * self.rank >= x.shape[1]:
             raise UnsupportedError(
-                f"HutchPlusPlus of rank {self.rank} needs more than {self.rank} dimensions, and there are "
+                f"HutchPlusPlus of rank {self.rank} needs more than {2 * self.rank} dimensions, and there are "
                 f"{x.shape[1]}: take ExactDivergence"
             )
-        return randn_like(x[:, None].expand(-1, self.rank + self.probes, -1), generator)
+        noise = randn_like(x[:, None].expand(-1, self.rank + self.probes, -1), generator)
+        return torch.cat([_orthonormal(noise[:, : self.rank]), noise[:, self.rank :]], dim=1)
 
     def trace(self, product: Product, noise: Tensor | None, x: Tensor) -> Tensor:
         """One estimate a probe, shape (batch, probes)."""
         assert noise is not None
         sketch, probes = noise[:, : self.rank], noise[:, self.rank :]
-        basis = _orthonormal(_rows(product, sketch))
-        exact = (basis * _rows(product, basis)).sum((1, 2))
+        of_sketch = _rows(product, sketch)
+        basis = _orthonormal(torch.cat([sketch, of_sketch], dim=1))  # the sketch up to signs, then what is new
+        new = basis[:, self.rank :]
+        exact = (sketch * of_sketch).sum((1, 2)) + (new * _rows(product, new)).sum((1, 2))
         rest = probes - (probes @ basis.mT) @ basis
-        rest = rest * ((x.shape[1] - self.rank) ** 0.5 / rest.norm(dim=2, keepdim=True))
+        rest = rest * ((x.shape[1] - 2 * self.rank) ** 0.5 / rest.norm(dim=2, keepdim=True))
         return exact[:, None] + (rest * _rows(product, rest)).sum(2)
 
 

@@ -34,7 +34,8 @@ def from_diffusers(network: nn.Module, scheduler: Any, call: Call | None = None)
     Raises:
         UnsupportedError: Another chain: give `wrap` the path.
     """
-    call, config = call or _sample, getattr(scheduler, "config", None)
+    call = call or _sample
+    config: Any = getattr(scheduler, "config", None)
     if hasattr(scheduler, "alphas_cumprod"):
         predicts, path = PREDICTS.get(config.prediction_type), fk.create("path", "gaussian", schedule="ddpm")
         if predicts is None:
