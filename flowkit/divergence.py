@@ -66,7 +66,7 @@ class Hutchinson(Divergence):
         gaussian: Normal e instead of signs.
 
     References:
-        Hutchinson 1990, A stochastic estimator of the trace of the influence matrix, proposition 1.
+        Hutchinson 1990, A stochastic estimator of the trace of the influence matrix.
         Grathwohl et al. 2019, FFJORD, section 3.1. https://arxiv.org/abs/1810.01367
     """
 
@@ -107,7 +107,7 @@ class HutchPlusPlus(Divergence):
 
     References:
         Meyer et al. 2021, Hutch++: Optimal Stochastic Trace Estimation, algorithm 1. https://arxiv.org/abs/2010.09649
-        Epperly et al. 2024, XTrace, section 2.3. https://arxiv.org/abs/2301.07825
+        Epperly et al. 2024, XTrace. https://arxiv.org/abs/2301.07825
     """
 
     def __init__(self, rank: int = 4, probes: int = 4) -> None:

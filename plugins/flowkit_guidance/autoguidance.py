@@ -25,7 +25,7 @@ class Autoguidance(Guidance):
         scale: w.
 
     References:
-        Karras et al. 2024, Guiding a Diffusion Model with a Bad Version of Itself, equation 4.
+        Karras et al. 2024, Guiding a Diffusion Model with a Bad Version of Itself.
         https://arxiv.org/abs/2406.02507
     """
 

@@ -31,7 +31,7 @@ class CFGZeroStar(Guidance):
         zero_until: The last time at which the velocity is 0; None: never.
 
     References:
-        Fan et al. 2025, CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models, algorithm 1.
+        Fan et al. 2025, CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models.
         https://arxiv.org/abs/2503.18886
     """
 

@@ -29,7 +29,7 @@ class ClassifierGuidance(Guidance):
         scale: w.
 
     References:
-        Dhariwal and Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, equation 10 and algorithm 2.
+        Dhariwal and Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, section 4.2 and algorithm 2.
         https://arxiv.org/abs/2105.05233
     """
 

@@ -37,8 +37,8 @@ class ClassifierFreeGuidance(Guidance):
     References:
         Ho and Salimans 2022, Classifier-Free Diffusion Guidance, equation 6 (their w is ours less 1).
         https://arxiv.org/abs/2207.12598
-        Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval, section 3. https://arxiv.org/abs/2404.07724
-        Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, equations 14 to 16.
+        Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval. https://arxiv.org/abs/2404.07724
+        Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, section 3.4.
         https://arxiv.org/abs/2305.08891
     """
 
