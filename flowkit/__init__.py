@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .conditions import drop_condition as drop_condition
     from .conditions import no_condition as no_condition
     from .conditions import select_condition as select_condition
+    from .divergence import Divergence as Divergence
+    from .divergence import ExactDivergence as ExactDivergence
+    from .divergence import Hutchinson as Hutchinson
+    from .divergence import HutchPlusPlus as HutchPlusPlus
     from .dynamics import ODE as ODE
     from .dynamics import SDE as SDE
     from .dynamics import Dynamics as Dynamics
@@ -55,6 +59,9 @@ if TYPE_CHECKING:
     from .interfaces.source import Source as Source
     from .interfaces.time import TimeGrid as TimeGrid
     from .interfaces.time import TimeSampler as TimeSampler
+    from .likelihood import LogProb as LogProb
+    from .likelihood import bits_per_dim as bits_per_dim
+    from .likelihood import estimate_log_prob as estimate_log_prob
     from .likelihood import log_prob as log_prob
     from .model import Model as Model
     from .pipeline.builder import PipelineBuilder as PipelineBuilder
@@ -80,6 +87,12 @@ _MODULES = {
         "drop_condition",
         "no_condition",
         "select_condition",
+    ),
+    "divergence": (
+        "Divergence",
+        "ExactDivergence",
+        "HutchPlusPlus",
+        "Hutchinson",
     ),
     "dynamics": (
         "ODE",
@@ -138,7 +151,12 @@ _MODULES = {
         "TimeGrid",
         "TimeSampler",
     ),
-    "likelihood": ("log_prob",),
+    "likelihood": (
+        "LogProb",
+        "bits_per_dim",
+        "estimate_log_prob",
+        "log_prob",
+    ),
     "model": ("Model",),
     "pipeline.builder": ("PipelineBuilder",),
     "pipeline.create": ("create",),

@@ -52,7 +52,7 @@ class Sampler:
         times: The times to step through, as a grid or as numbers.
         steps: How many steps, for a grid.
         diffusion: sigma_t, which a stochastic integrator needs.
-        guidance: Steers by the condition.
+        guidance: Steers the model, most often by the condition.
         schedule: Another schedule than that of the model's path to sample on.
     """
 
@@ -73,11 +73,12 @@ class Sampler:
 
     def problems(self, model: Predictor, path: Path) -> list[str]:
         """Why this cannot sample from that model."""
+        guidance_problems = self.guidance.problems(model) if self.guidance else []
         try:
             model, path = self.rescheduled(model, path)
         except UnsupportedError as error:
             return [str(error)]
-        found = self.integrator.problems(path)
+        found = guidance_problems + self.integrator.problems(path)
         name = type(self.integrator).__name__
         if self.integrator.solves_sde() and self.diffusion is None:
             found.append(f"{name} solves an SDE and needs a diffusion coefficient")
@@ -95,13 +96,18 @@ class Sampler:
 
     def dynamics(self, model: Predictor, path: Path, y: Condition = None) -> Dynamics:
         """The ODE or SDE that is solved."""
-        guided = self.guidance.guide(model) if self.guidance and y is not None else model
+        guided = self._guided(model, y)
         guided, path = self.rescheduled(guided, path)  # guidance speaks of the times of the model
         if not self.integrator.solves_sde():
             return ODE(guided, y, path)
         if self.diffusion is None:
             raise UnsupportedError(f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient")
         return SDE(guided, self.diffusion, path, y)
+
+    def _guided(self, model: Predictor, y: Condition) -> Predictor:
+        if self.guidance is None or (y is None and self.guidance.needs_condition):
+            return model
+        return self.guidance.guide(model)
 
     def grid(self, path: Path | None = None) -> list[float]:
         """The times, for a path as it is sampled."""
@@ -194,7 +200,7 @@ def sample(
         times: The times to step through instead.
         path: Which path the model is of; by default the model's own.
         diffusion: sigma_t, for a stochastic integrator.
-        guidance: Steers by the condition.
+        guidance: Steers the model, most often by the condition.
         schedule: Another schedule than that of the model's path to sample on.
         generator: The source of the noise of an SDE.
 

@@ -1,4 +1,4 @@
-"""Steering sampling by the condition."""
+"""Steering sampling, by the condition or otherwise."""
 
 from abc import ABC, abstractmethod
 
@@ -12,6 +12,14 @@ class Guidance(ABC):
 
     needs_dropped_conditions = False
     """Whether the model must have trained with `training.condition_dropout` > 0."""
+
+    needs_condition = True
+    """Whether it steers by the condition y, and so leaves a model alone that is given none."""
+
+    def problems(self, model: Predictor) -> list[str]:
+        """Why it cannot guide that model; asked when a pipeline is built."""
+        del model
+        return []
 
     @abstractmethod
     def guide(self, model: Predictor) -> Predictor:

@@ -63,7 +63,7 @@ def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) ->
     for message in sampler.problems(pipeline.model, pipeline.path):
         yield "sampling", message
     guidance = sampler.guidance
-    if guidance is not None and pipeline.spec.num_classes is None:
+    if guidance is not None and guidance.needs_condition and pipeline.spec.num_classes is None:
         yield "sampling.guidance", "needs labels to guide by, and these data have none"
     elif guidance is not None and guidance.needs_dropped_conditions and not dropout:
         yield (

@@ -14,11 +14,12 @@ from ..batch import Batch
 from ..conditions import Condition, select_condition, to_device
 from ..config.choice import build
 from ..config.config import Config, read_config
+from ..divergence import Divergence
 from ..errors import CheckpointError, ConfigError, UnsupportedError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
-from ..likelihood import log_prob
+from ..likelihood import LogProb, estimate_log_prob
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
@@ -236,19 +237,40 @@ class Pipeline:
                 done += len(state)
         return trajectory
 
-    def log_prob(self, x: Tensor, y: Labels | None = None, **sampling: Any) -> Tensor:
+    def log_prob(
+        self,
+        x: Tensor,
+        y: Labels | None = None,
+        *,
+        divergence: Divergence | None = None,
+        seed: int = 0,
+        **sampling: Any,
+    ) -> Tensor:
         """Log density of the model's ODE at x, nats in the units of the data, shape (batch,).
-
-        The divergence is exact, which costs one backward pass per dimension.
 
         Arguments:
             x: Where, shape (batch, *event), in the units of the data.
             y: One label for all, or one for each (-1: none); a conditional model must be given some.
+            divergence: How the divergence is found, such as `fk.Hutchinson(8)`; by default exactly, which costs one
+                backward pass per dimension.
+            seed: Of the noise of an estimated divergence.
             sampling: Settings of the section `sampling` to change, such as `integrator="rk4"` or `steps=100`.
 
         Raises:
             UnsupportedError: The integrator solves SDEs (pass `integrator="heun"`, say), or labels are missing.
         """
+        return self.estimate_log_prob(x, y, divergence=divergence, seed=seed, **sampling).value
+
+    def estimate_log_prob(
+        self,
+        x: Tensor,
+        y: Labels | None = None,
+        *,
+        divergence: Divergence | None = None,
+        seed: int = 0,
+        **sampling: Any,
+    ) -> LogProb:
+        """Like `log_prob`, with the standard error of an estimated divergence."""
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, size = self._changed(sampling), self._batch_size(sampling)
@@ -260,8 +282,8 @@ class Pipeline:
         labels = to_device(self.labels(len(x), y), self.device)
         model, path = sampler.rescheduled(self.model, self.path)
         with self._evaluating():
-            values = [
-                log_prob(
+            found = [
+                estimate_log_prob(
                     model,
                     x[start : start + size],
                     select_condition(labels, slice(start, start + size)),
@@ -269,11 +291,15 @@ class Pipeline:
                     integrator=sampler.integrator,
                     times=sampler.grid(path),
                     path=path,
+                    divergence=divergence,
+                    generator=BlockGenerator(seed, start, min(size, len(x) - start), self.device),
                 )
                 for start in range(0, len(x), size)
             ]
-        value = torch.cat(values) if values else x.new_empty(0)
-        return value.cpu() + self.normalization.log_det(self.spec.event_shape)
+        values, errors = (
+            torch.cat(parts).cpu() for parts in (zip(*found, strict=True) if found else [[x.new_empty(0)]] * 2)
+        )
+        return LogProb(values + self.normalization.log_det(self.spec.event_shape), errors)
 
     def evaluate(self, *, seed: int = 0, **sampling: Any) -> list[Evaluation]:
         """Measure samples against the data with the metrics of the section `evaluation`."""

@@ -34,7 +34,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("network", "network:Network", "the neural network"),
         _kind("head", "head:Head", "what the network's output means"),
         _kind("loss", "loss:Loss", "what training regresses"),
-        _kind("field", "predictor:Predictor", "the marginal fields of a path where they are known exactly"),
+        _kind("field", "predictor:Predictor", "the marginal fields of a path: exact ones, or those of another model"),
         _kind("weighting", "loss:Weighting", "how a loss weighs the times t"),
         _kind("time", "time:TimeSampler", "how training draws t"),
         _kind("grid", "time:TimeGrid", "the times at which sampling steps"),

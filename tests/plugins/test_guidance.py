@@ -1,14 +1,15 @@
-"""Classifier-free guidance: the formula, its special scales, its cost."""
+"""Classifier-free guidance: the formula, its special scales, its cost; and what every guidance promises."""
 
 import pytest
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT
-from flowkit_guidance.classifier_free import ClassifierFreeGuidance
-from flowkit_heads.heads import VelocityHead
+from flowkit_guidance import Autoguidance, CFGZeroStar, Chain, ClassifierFreeGuidance, ClassifierGuidance
+from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead, VHead
 from oracles import GaussianMixture, mixture, seeded
 from torch import nn
 
+import flowkit as fk
 from flowkit import Model, Predictor, Quantity, UnsupportedError
 
 Y = torch.tensor([0, 1, 2, 2])
@@ -139,3 +140,171 @@ def test_guidance_on_images():
 
 def test_guidance_needs_a_model_that_knows_no_condition():
     assert ClassifierFreeGuidance().needs_dropped_conditions
+
+
+# The interval.
+
+
+def test_outside_the_interval_it_is_the_conditional_model_at_the_cost_of_one_batch():
+    recorded, x = Recorded(mixture()), states()
+    guided = ClassifierFreeGuidance(3.0, interval=(0.2, 0.6), rescale=0.5).guide(recorded)
+    for t in (0.0, 0.1, 0.61, torch.tensor(0.9)):
+        for quantity in (Quantity.VELOCITY, Quantity.DATA):
+            (field,) = guided.predict(x, t, Y, (quantity,))
+            assert torch.equal(field, mixture().predict(x, t, Y, (quantity,))[0])
+    assert {len(asked_x) for asked_x, *_ in recorded.calls} == {len(x)}
+
+
+def test_inside_the_interval_and_at_its_ends_it_is_guidance():
+    x = states()
+    limited = ClassifierFreeGuidance(3.0, interval=(0.2, 0.6)).guide(mixture())
+    always = ClassifierFreeGuidance(3.0).guide(mixture())
+    for t in (0.2, 0.4, 0.6, torch.tensor(0.6, dtype=torch.float64)):
+        assert torch.equal(limited.velocity(x, t, Y), always.velocity(x, t, Y))
+
+
+def test_with_a_time_for_each_sample_each_has_its_own_interval():
+    x, t = states(), torch.tensor([0.1, 0.2, 0.6, 0.9], dtype=torch.float64)
+    guided = ClassifierFreeGuidance(3.0, interval=(0.2, 0.6)).guide(mixture())
+    together = guided.velocity(x, t, Y)
+    alone = [guided.velocity(x[i : i + 1], float(t[i]), Y[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("integrator", ["euler", "euler_maruyama"])
+def test_sampling_pays_for_guidance_in_the_interval_alone(integrator):
+    """Ten steps from 0, 0.1, ..., 0.9; those from 0.3 to 0.6 are guided."""
+    recorded = Recorded(mixture())
+    recorded.path = GaussianPath(CondOT())
+    diffusion = fk.create("diffusion", "constant", value=0.5) if integrator == "euler_maruyama" else None
+    solver = fk.create("integrator", integrator)
+    guidance = ClassifierFreeGuidance(3.0, interval=(0.25, 0.65))
+    fk.sample(
+        recorded, states(), Y, integrator=solver, steps=10, guidance=guidance, diffusion=diffusion, generator=seeded()
+    )
+    assert [len(asked_x) for asked_x, *_ in recorded.calls] == [4, 4, 4, 8, 8, 8, 8, 4, 4, 4]
+
+
+@pytest.mark.parametrize("interval", [(0.5, 0.5), (0.6, 0.2), (-0.1, 0.5), (0.5, 1.1)])
+def test_an_interval_that_is_none_is_refused(interval):
+    with pytest.raises(ValueError, match=r"interval must be two times 0 <= first < last <= 1, got \["):
+        ClassifierFreeGuidance(interval=interval)
+
+
+# Rescaling.
+
+
+def model_of(head, schedule=None):
+    """A model whose network knows exactly what its head says."""
+
+    class Network(nn.Module):
+        def forward(self, x, t, y=None):
+            return torch.cat(mixture().predict(x, t, y, head.quantities), dim=1)
+
+    return Model(Network(), head, GaussianPath(schedule or CondOT()), mixture().mean)
+
+
+HEADS = [VelocityHead(), ScoreHead(), NoiseHead(), DataHead(), VHead(), JointHead()]
+every_head = pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+
+
+@every_head
+@pytest.mark.parametrize("phi", [0.3, 1.0])
+def test_what_the_model_predicts_is_rescaled_by_the_formula(head, phi):
+    """As Lin et al. write it, with deviations over each sample."""
+    model, x, quantity = model_of(head), states(), head.quantities[0]
+    found = ClassifierFreeGuidance(4.0, rescale=phi).guide(model).predict(x, 0.4, Y, (quantity,))[0]
+    plain = ClassifierFreeGuidance(4.0).guide(model).predict(x, 0.4, Y, (quantity,))[0]
+    conditional = model.predict(x, 0.4, Y, (quantity,))[0]
+    rescaled = plain * conditional.std(1, keepdim=True) / plain.std(1, keepdim=True)
+    torch.testing.assert_close(found, phi * rescaled + (1 - phi) * plain)
+
+
+def test_a_model_that_says_not_what_it_predicts_has_its_velocity_rescaled():
+    oracle, x = mixture(), states()
+    oracle.path = GaussianPath(CondOT())
+    assert oracle.quantities == ()
+    found = ClassifierFreeGuidance(4.0, rescale=1.0).guide(oracle).velocity(x, 0.4, Y)
+    torch.testing.assert_close(found.std(1), oracle.velocity(x, 0.4, Y).std(1))
+
+
+def test_rescaling_events_without_contrast_changes_nothing():
+    """One number has no standard deviation, and 0 / 0 is not taken."""
+
+    class One(Predictor):
+        def can_predict(self, wanted):
+            return True
+
+        def predict(self, x, t, y, wanted):
+            return tuple(y[:, None].to(x) for _ in wanted)
+
+    found = ClassifierFreeGuidance(4.0, rescale=1.0).guide(One()).velocity(torch.zeros(2, 1), 0.5, torch.tensor([3, 4]))
+    assert found.tolist() == [[-1 + 4 * 4.0], [-1 + 4 * 5.0]]
+
+
+def test_rescaling_without_a_path_gives_what_it_rescales_and_refuses_the_rest():
+    guided = ClassifierFreeGuidance(4.0, rescale=1.0).guide(mixture())
+    guided.velocity(states(), 0.4, Y)
+    with pytest.raises(
+        UnsupportedError, match="changes the velocity, and what becomes of the score depends on the path"
+    ):
+        guided.score(states(), 0.4, Y)
+
+
+# Every method.
+
+
+GUIDANCE = {
+    "classifier_free": ClassifierFreeGuidance(3.0, rescale=0.7),
+    "cfg_zero_star": CFGZeroStar(3.0, zero_until=0.1),
+    "autoguidance": Autoguidance(model_of(DataHead()), 3.0),
+    "classifier": ClassifierGuidance(lambda x, t, y: -(x - 1).square().sum(1) * (2 + t), 3.0),
+}
+GUIDANCE["chain"] = Chain([GUIDANCE["classifier_free"], GUIDANCE["classifier"]])
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("head", [h for h in HEADS if len(h.quantities) == 1], ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize("t", [0.05, 0.6, torch.tensor([0.05, 0.4, 0.6, 0.9])], ids=str)
+def test_all_fields_of_a_guided_model_belong_together(name, head, t):
+    """Velocity, score, noise, data and v that were asked together or alone are conversions of each other."""
+    path, x = GaussianPath(CondOT()), states()
+    guided = GUIDANCE[name].guide(model_of(head))
+    fields = guided.predict(x, t, Y, tuple(Quantity))
+    for given, value in zip(Quantity, fields, strict=True):
+        torch.testing.assert_close(guided.predict(x, t, Y, (given,))[0], value)
+        for wanted, expected in zip(Quantity, fields, strict=True):
+            torch.testing.assert_close(path.convert(value, x, t, given, wanted), expected)
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_guided_velocities_are_finite_at_both_ends(name, dtype, t):
+    x = states().to(dtype)
+    velocity = GUIDANCE[name].guide(model_of(DataHead())).velocity(x, t, Y)
+    assert velocity.dtype == dtype
+    assert velocity.isfinite().all()
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+def test_a_sample_is_guided_alike_whatever_else_is_in_the_batch(name):
+    guided, x = GUIDANCE[name].guide(model_of(NoiseHead())), states()
+    together = guided.velocity(x, 0.4, Y)
+    alone = [guided.velocity(x[i : i + 1], 0.4, Y[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("name", GUIDANCE)
+def test_every_channel_is_guided(name):
+    """On images of three channels, where each channel of the field depends on the label."""
+    oracle = GaussianMixture(torch.randn(3, 3, 4, 4, generator=seeded(1)), [0.7, 0.6, 0.8], [0.5, 0.2, 0.3])
+    oracle.path = GaussianPath(CondOT())
+    guidance = GUIDANCE[name]
+    if name == "autoguidance":
+        guidance = Autoguidance(GaussianMixture(oracle.means * 0.5, oracle.stds, oracle.weights), 3.0)
+    if name in ("classifier", "chain"):
+        guidance = ClassifierGuidance(lambda x, t, y: -(x - 1).square().flatten(1).sum(1), 3.0)
+    x = torch.randn(4, 3, 4, 4, generator=seeded(), dtype=torch.float64)
+    change = guidance.guide(oracle).velocity(x, 0.4, Y) - oracle.velocity(x, 0.4, Y)
+    assert (change.abs().amax((0, 2, 3)) > 0.1).all()

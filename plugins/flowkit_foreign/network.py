@@ -1,0 +1,53 @@
+"""A network with a time of its own and a call of its own, behind flowkit's `forward(x, t, y)`."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from flowkit import Condition
+
+__all__ = ["Call", "ForeignNetwork"]
+
+Call = Callable[[nn.Module, Tensor, Tensor, Condition], Tensor]
+"""How a network is called: `call(network, x, time, y)`, with its own time of shape (batch,)."""
+
+
+class ForeignNetwork(nn.Module):
+    r"""The output at flowkit's time t of a network whose time is $\tau = \text{scale} \cdot s + \text{offset}$.
+
+    Here s = t if its data are at 1, and s = 1 - t if they are at 0. Below 0 it is not asked: the timestep after the
+    last one of a discrete chain is the last one.
+
+    Arguments:
+        network: The network.
+        call: How it is called.
+        data_at_0: Whether its data are at s = 0.
+        scale: Its times to one of ours.
+        offset: What it counts from.
+        whole: Whether it knows whole numbers only, as int64.
+        sign: What its output is multiplied with: -1 for a velocity along 1 - t.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        call: Call,
+        data_at_0: bool = False,
+        scale: float = 1.0,
+        offset: float = 0.0,
+        whole: bool = False,
+        sign: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.network, self.call, self.data_at_0 = network, call, data_at_0
+        self.scale, self.offset, self.whole, self.sign = scale, offset, whole, sign
+
+    def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
+        """What the network says at (x, t), shape (batch, *event)."""
+        out = self.call(self.network, x, self.time(t), y)
+        return out if self.sign == 1 else self.sign * out
+
+    def time(self, t: Tensor) -> Tensor:
+        """The network's time, shape (batch,)."""
+        time = (self.scale * (1 - t if self.data_at_0 else t) + self.offset).clamp(min=0)
+        return time.round().long() if self.whole else time
