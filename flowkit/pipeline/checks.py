@@ -7,11 +7,13 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, Problem
+from ..interfaces.quantity import Quantity
+from ..sampling import Sampler
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["check_parts"]
+__all__ = ["check_parts", "sampler_problems"]
 
 
 def check_parts(pipeline: "Pipeline", config: Config) -> None:
@@ -29,6 +31,8 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     model, spec = pipeline.model, pipeline.spec
     if reason := pipeline.path.compatible_source(pipeline.source):
         yield "source", reason
+    for message in pipeline.source.problems(spec.event_shape):
+        yield "source", message
     for message in model.head.problems(pipeline.path):
         yield "head", message
     for message in pipeline.loss.problems(model):
@@ -36,12 +40,26 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     network_problem = _network_problem(pipeline)
     if network_problem:
         yield "network", network_problem
-    for message in pipeline.sampler.problems(model, pipeline.path):
+    for message in sampler_problems(pipeline, pipeline.sampler):
         yield "sampling", message
     for i, metric in enumerate(pipeline.metrics):
         for message in metric.problems(spec.num_classes):
             yield f"evaluation.metrics[{i}]", message
     yield from _guidance_problems(pipeline, config)
+
+
+def sampler_problems(pipeline: "Pipeline", sampler: Sampler) -> list[str]:
+    """Why a sampler cannot sample from the model as it is trained."""
+    found = sampler.problems(pipeline.model, pipeline.path)
+    integrator, coupling = sampler.integrator, pipeline.coupling
+    needs_score = integrator.stochastic or Quantity.SCORE in integrator.needs
+    if needs_score and not coupling.independent and not pipeline.path.two_sided:
+        found.append(
+            f"{type(integrator).__name__} needs the score, and {type(pipeline.path).__name__} has it only if x0 and z are "
+            f"independent, which {type(coupling).__name__} does not leave them: use an ODE integrator, the coupling "
+            f"'independent', or a two-sided path with gamma"
+        )
+    return found
 
 
 def _guidance_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]:

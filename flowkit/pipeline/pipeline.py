@@ -24,7 +24,7 @@ from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
-from .checks import check_parts
+from .checks import check_parts, sampler_problems
 from .facts import facts_of, from_facts
 from .parts import build_network, build_parts, build_sampler
 from .provenance import check_provenance, provenance, qualified
@@ -350,7 +350,7 @@ class Pipeline:
         if not sampling:
             return self.sampler
         sampler = build_sampler(self._config_with(sampling), self._registry)
-        if problems := sampler.problems(self.model, self.path):
+        if problems := sampler_problems(self, sampler):
             raise ConfigError([Problem("sampling", problem) for problem in problems])
         return sampler
 
