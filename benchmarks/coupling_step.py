@@ -34,8 +34,8 @@ class Turns(fk.Callback):
         total = (rounds + 1) * steps
         settings = {"checkpoint_every": total + 1, "log_every": steps, "ema_decay": 0.999}
         self.pipeline = builder.training(steps=total, batch_size=batch, **settings).evaluation(metrics=[]).build()
-        self.thread = threading.Thread(target=self.fit, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self.fit, daemon=True).start()
+        self.done.acquire()
 
     def fit(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -46,6 +46,7 @@ class Turns(fk.Callback):
         self.done.acquire()
 
     def training_started(self, state: fk.TrainingState) -> None:
+        self.done.release()
         self.go.acquire()
 
     def logged(self, state: fk.TrainingState) -> None:
