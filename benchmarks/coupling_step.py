@@ -28,7 +28,9 @@ import flowkit as fk
 class Turns(fk.Callback):
     """Runs `Pipeline.fit` in a thread of its own, a round whenever it is called."""
 
-    def __init__(self, coupling: str, network: nn.Module, data: torch.Tensor, steps: int, rounds: int, batch: int) -> None:
+    def __init__(
+        self, coupling: str, network: nn.Module, data: torch.Tensor, steps: int, rounds: int, batch: int
+    ) -> None:
         self.steps, self.go, self.done = steps, threading.Semaphore(0), threading.Semaphore(0)
         builder = fk.Pipeline.builder().data(fk.InMemory(data)).network(network).coupling(coupling)
         total = (rounds + 1) * steps

@@ -24,10 +24,6 @@ class Coupling(ABC):
     independent: ClassVar[bool] = False
     """Whether x0 says nothing of z. The score of a path that knows p_t(x|z) alone rests on it."""
 
-    in_background: ClassVar[bool] = False
-    """Whether `pair` is work for another thread, while the training step before ends. It then draws from the generator
-    and from nothing else."""
-
     @abstractmethod
     def pair(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None

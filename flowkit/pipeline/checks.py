@@ -55,9 +55,9 @@ def sampler_problems(pipeline: "Pipeline", sampler: Sampler) -> list[str]:
     needs_score = integrator.stochastic or Quantity.SCORE in integrator.needs
     if needs_score and not coupling.independent and not pipeline.path.two_sided:
         found.append(
-            f"{type(integrator).__name__} needs the score, and {type(pipeline.path).__name__} has it only if x0 and z are "
-            f"independent, which {type(coupling).__name__} does not leave them: use an ODE integrator, the coupling "
-            f"'independent', or a two-sided path with gamma"
+            f"{type(integrator).__name__} needs the score, and {type(pipeline.path).__name__} has it only if x0 and z "
+            f"are independent, which {type(coupling).__name__} does not leave them: use an ODE integrator, the "
+            f"coupling 'independent', or a two-sided path with gamma"
         )
     return found
 

@@ -14,6 +14,8 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from ..batch import Batch
+from ..conditions import drop_condition
 from ..config.sections import TrainingSettings
 from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
@@ -28,7 +30,6 @@ from .batches import Batches
 from .checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from .ema import EMA
 from .interrupt import Interrupt
-from .pairs import Pairs
 
 __all__ = ["Trainer"]
 
@@ -72,7 +73,7 @@ class Trainer:
         if settings.batch_size % world:
             raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
         device = self.accelerator.device
-        self.model, self.loss = model.to(device), loss
+        self.model, self.loss, self.source, self.coupling = model.to(device), loss, source, coupling
         self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
         self.callbacks = list(callbacks) if self.accelerator.is_main_process else []
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -92,8 +93,7 @@ class Trainer:
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
-        dropout, event_shape = settings.condition_dropout, data.spec.event_shape
-        self.pairs = Pairs(self.batches, source, coupling, event_shape, dropout, self.generator)
+        self.event_shape = data.spec.event_shape
         self.step = 0
         self._rate = 0.0
         self._losses: list[Tensor] = []  # on the device
@@ -138,7 +138,7 @@ class Trainer:
         logged_at, logged_step = time.perf_counter(), self.step
         shown_at = logged_at
         while self.step < settings.steps:
-            self._losses.append(self._train_step())
+            self._losses.append(self._train_step(next(self.batches)))
             self.step += 1
             last = self.step == settings.steps
             now = time.perf_counter()
@@ -161,11 +161,14 @@ class Trainer:
                     stopped,
                 )
 
-    def _train_step(self) -> Tensor:
-        x0, z, y = next(self.pairs)
+    def _train_step(self, batch: Batch) -> Tensor:
+        z, y = batch
+        if self.settings.condition_dropout and y is not None:
+            chance = torch.rand(len(z), generator=self.generator, device=z.device)
+            y = drop_condition(y, chance < self.settings.condition_dropout)
+        x0 = self.source.sample(len(z), self.event_shape, self.generator, z.device, z.dtype)
+        x0, z, y = self.coupling.pair(x0, z, y, self.generator)
         loss = self.loss(self.model, x0, z, y, self.generator).mean()
-        if self.step + 1 < self.settings.steps:
-            self.pairs.look_ahead()
         self._backward(loss)
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
@@ -212,8 +215,8 @@ class Trainer:
 
     def _save(self, state: TrainingState) -> Checkpoint:
         self._refuse_to_save_bad_weights()
-        generator, stream, position = self.pairs.state()
-        random = {"batches": stream, "generator": generator, "torch": torch.get_rng_state()}
+        stream, position = self.batches.state()
+        random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
         if self.accelerator.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
         random |= {_OF_LOSS + name: value for name, value in self.loss.state().items()}
@@ -296,7 +299,8 @@ class Trainer:
             state["state"].setdefault(index[name], {})[entry] = value
         self.optimizer.load_state_dict(state)
         random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
-        self.pairs.restore(random["generator"], random["batches"], facts["batches"])
+        self.batches.restore(random["batches"], facts["batches"])
+        self.generator.set_state(random["generator"])
         of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
         self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})
         torch.set_rng_state(random["torch"])

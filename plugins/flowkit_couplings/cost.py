@@ -9,8 +9,8 @@ __all__ = ["squared_distances"]
 def squared_distances(x: Tensor, other: Tensor) -> Tensor:
     r"""$|x_i - x'_j|^2$ of flattened events, in float64 where the device has it.
 
-    The points are shifted to the mean of x first, so that $|x|^2 + |x'|^2 - 2 x \cdot x'$ cancels no digits of data that
-    are far from 0.
+    The points are shifted to the mean of x first, so that $|x|^2 + |x'|^2 - 2 x \cdot x'$ cancels no digits of data
+    that are far from 0.
 
     Arguments:
         x: Shape (n, *event).

@@ -26,7 +26,7 @@ _LOOK_EVERY = 10
 def log_plan(
     cost: Tensor, epsilon: float, iterations: int, tolerance: float = 1e-2, penalty: float = math.inf
 ) -> tuple[Tensor, bool]:
-    r"""log P, shape (n, n), and whether it has converged.
+    r"""Log P, shape (n, n), and whether it has converged.
 
     Sums of exponentials are taken in the log domain, so nothing underflows however small epsilon is. It starts at
     the largest cost and is halved down to its value.

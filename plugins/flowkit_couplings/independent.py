@@ -14,7 +14,6 @@ class IndependentCoupling(Pairing):
     """q(x0, z) = p_init(x0) p_data(z): every pair as it was drawn."""
 
     independent = True
-    in_background = False
 
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None

@@ -13,8 +13,6 @@ __all__ = ["Pairing"]
 class Pairing(Coupling):
     """Pairs (x0_i, z_j) within a batch, of which `pairing` says i and j."""
 
-    in_background = True
-
     @abstractmethod
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None

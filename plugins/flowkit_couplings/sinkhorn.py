@@ -20,11 +20,11 @@ Iterations = Annotated[int, Field(ge=1)]
 
 
 class SinkhornCoupling(Pairing):
-    r"""Draws from the entropic plan, the least $\langle P, |x_0 - z|^2 \rangle + \varepsilon\, KL(P | \frac1{n^2})$ with
-    uniform marginals.
+    r"""Draws from the entropic plan with uniform marginals.
 
+    Of all plans it has the least $\langle P, |x_0 - z|^2 \rangle + \varepsilon\, KL(P | \frac1{n^2})$.
     Every z is used once, and gets an x0 drawn from $P(x_0|z)$. With $\varepsilon = 2 \sigma^2$ and the path
-    `brownian_bridge` of scale $\sigma$, the pairs are those of the Schrödinger bridge between the two batches. Small
+    `brownian_bridge` of the same $\sigma$, the pairs are those of the Schrödinger bridge between the two batches. Small
     epsilon comes near `ot`, large epsilon near `independent`.
 
     Arguments:
@@ -68,9 +68,7 @@ class UnbalancedCoupling(Pairing):
         https://arxiv.org/abs/2311.15100
     """
 
-    def __init__(
-        self, regularization: Positive = 0.1, penalty: Positive = 10.0, iterations: Iterations = 1000
-    ) -> None:
+    def __init__(self, regularization: Positive = 0.1, penalty: Positive = 10.0, iterations: Iterations = 1000) -> None:
         self.regularization, self.penalty, self.iterations = regularization, penalty, iterations
 
     def pairing(

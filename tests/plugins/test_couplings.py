@@ -178,10 +178,13 @@ def test_the_marginals_of_many_batches_are_those_of_the_source_and_of_the_data(n
     """A permutation keeps them by itself. For the entropic plan the means of f(x0) over batches are compared."""
     coupling = fk.create("coupling", name)
     generator, means = seeded(), []
+
+    def features(x):
+        return torch.cat([x, x.square()], 1).double().mean(0)
+
     for seed in range(100):
         x0, z, y = two_sets(32, seed=seed)
         ours, data, _ = coupling.pair(x0, z, y, generator)
-        features = (lambda x: torch.cat([x, x.square()], 1).double().mean(0))
         means.append(torch.cat([features(ours) - features(x0), features(data) - features(z)]))
     off = torch.stack(means)
     if name == "sinkhorn":
@@ -228,8 +231,8 @@ def test_conditional_ot_never_exchanges_x0_between_labels_and_is_optimal_within(
 
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
 def test_conditional_ot_keeps_x0_independent_of_the_condition_and_plain_ot_does_not(kind):
-    """The condition is the side the data point is on, or where it is. By the Kolmogorov-Smirnov test, x0 given a right-hand
-    condition is N(0, 1) for the one (exactly for labels, nearly for numbers), and for plain ot it is not.
+    """The condition is the side the data point is on, or where it is. By the Kolmogorov-Smirnov test, x0 given a
+    right-hand condition is N(0, 1) for the one (exactly for labels, nearly for numbers), and for plain ot it is not.
     """
 
     def of_the_right(coupling):
@@ -309,5 +312,10 @@ def test_the_score_is_refused_where_the_coupling_takes_it_away(tiny):
     with pytest.raises(fk.ConfigError, match="x0 and z are independent"):
         pipeline.sample(4, **noisy)
     tiny.coupling("independent").build().sample(4, **noisy)
-    two_sided = tiny.coupling("ot").path("linear", gamma="sine_squared").head("joint").loss("joint", score_weighting="gamma_squared")
+    two_sided = (
+        tiny.coupling("ot")
+        .path("linear", gamma="sine_squared")
+        .head("joint")
+        .loss("joint", score_weighting="gamma_squared")
+    )
     two_sided.build().sample(4, grid={"name": "uniform", "start": 0.01, "end": 0.99}, **noisy)

@@ -237,38 +237,3 @@ def test_large_data_sets_are_read_batch_by_batch():
     epoch = torch.cat([next(stream).z for _ in range(10)]).flatten()
     assert torch.equal(epoch.sort().values, torch.arange(1000.0))
     assert data.reads == 10
-
-
-def test_pairs_begun_ahead_are_those_of_the_step_itself(tiny, tmp_path):
-    """Dropped conditions, x0, a coupling that draws, and the times of the loss all come from one generator."""
-    ahead = fk.create("coupling", "sinkhorn")
-    at_once = type("AtOnce", (type(ahead),), {"in_background": False})()
-    assert ahead.in_background
-    builder = tiny.data("moons", labels=True).training(condition_dropout=0.3)
-    first = builder.coupling(ahead).build().fit(tmp_path / "ahead")
-    second = builder.coupling(at_once).build().fit(tmp_path / "at_once")
-    assert torch.equal(weights(first), weights(second))
-
-
-@pytest.mark.parametrize("coupling", ["ot", "sinkhorn"])
-def test_a_run_with_pairs_begun_ahead_resumes_to_the_bit(coupling, tiny, tmp_path):
-    """Seven batches an epoch and steps 5 and 10: the state is that of before the batch that was drawn ahead."""
-    points = fk.create("data", "moons").draw(7 * 32, torch.Generator().manual_seed(0)).z
-    builder = tiny.data(fk.InMemory(points)).coupling(coupling)
-    whole = builder.build().fit(tmp_path / "whole")
-    for stop in (5, 15):
-        with pytest.raises(fk.TrainingInterrupted):
-            builder.build().fit(tmp_path / f"{stop}", callbacks=[StopAt(stop)])
-        resumed = builder.build().fit(tmp_path / f"{stop}", resume=True)
-        assert torch.equal(weights(whole), weights(resumed))
-
-
-def test_an_error_in_a_coupling_that_works_ahead_reaches_the_person(tiny, tmp_path):
-    class Failing(fk.Coupling):
-        in_background = True
-
-        def pair(self, x0, z, y=None, generator=None):
-            raise fk.UnsupportedError("no pairs today")
-
-    with pytest.raises(fk.UnsupportedError, match="no pairs today"):
-        tiny.coupling(Failing()).build().fit(tmp_path / "run")
