@@ -1,6 +1,7 @@
 """The joint distribution of the two ends of a path."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ class Coupling(ABC):
         Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal
         transport, section 3. https://arxiv.org/abs/2302.00482
     """
+
+    independent: ClassVar[bool] = False
+    """Whether x0 says nothing of z. The score of a path that knows p_t(x|z) alone rests on it."""
 
     @abstractmethod
     def pair(

@@ -1,7 +1,7 @@
 r"""The conditional probability path $p_t(x|z)$ and its fields."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,10 @@ class Path(ABC):
     References:
         Lipman et al. 2023, Flow Matching for Generative Modeling, section 3. https://arxiv.org/abs/2210.02747
     """
+
+    two_sided: ClassVar[bool] = False
+    """Whether velocity and score are those of p_t(x|x0, z), given both ends: then the score too averages to the
+    marginal one for every coupling."""
 
     @abstractmethod
     def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -24,6 +24,11 @@ class Source(ABC):
     ) -> Tensor:
         """`n` independent draws, shape (n, *event_shape). The generator lives on `device`."""
 
+    def problems(self, event_shape: tuple[int, ...]) -> list[str]:
+        """Why this gives no x0 for data of this shape."""
+        del event_shape
+        return []
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats, shape (batch,).
 

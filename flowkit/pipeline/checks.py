@@ -7,6 +7,7 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, Problem
+from ..interfaces.quantity import Quantity
 from ..sampling import Sampler
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     model, spec = pipeline.model, pipeline.spec
     if reason := pipeline.path.compatible_source(pipeline.source):
         yield "source", reason
+    for message in pipeline.source.problems(spec.event_shape):
+        yield "source", message
     for message in model.head.problems(pipeline.path):
         yield "head", message
     for message in pipeline.loss.problems(model):
@@ -62,6 +65,8 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
 def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) -> Iterator[tuple[str, str]]:
     for message in sampler.problems(pipeline.model, pipeline.path):
         yield "sampling", message
+    if reason := _unknown_score(pipeline, sampler):
+        yield "sampling", reason
     guidance = sampler.guidance
     if guidance is not None and guidance.needs_condition and pipeline.spec.num_classes is None:
         yield "sampling.guidance", "needs labels to guide by, and these data have none"
@@ -70,6 +75,19 @@ def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) ->
             "training.condition_dropout",
             f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: set it to 0.1",
         )
+
+
+def _unknown_score(pipeline: "Pipeline", sampler: Sampler) -> str | None:
+    """Where x0 and z depend on each other, -E[x0|x] / beta is not the score of a Gaussian path."""
+    integrator, coupling, path = sampler.integrator, pipeline.coupling, pipeline.path
+    needs_score = integrator.stochastic or Quantity.SCORE in integrator.needs
+    if not needs_score or coupling.independent or path.two_sided:
+        return None
+    return (
+        f"{type(integrator).__name__} needs the score, and {type(path).__name__} has it only if x0 and z are "
+        f"independent, which {type(coupling).__name__} does not leave them: use an ODE integrator, the coupling "
+        f"'independent', or a two-sided path with gamma"
+    )
 
 
 def _network_problem(pipeline: "Pipeline") -> str | None:

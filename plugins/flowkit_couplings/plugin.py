@@ -4,6 +4,16 @@ from collections.abc import Iterator
 
 from flowkit.plugins import Component, hookimpl
 
+TRANSPORT = {
+    "ot": ("optimal:OptimalCoupling", "exact optimal transport within a batch: a permutation"),
+    "conditional_ot": (
+        "conditional:ConditionalOptimalCoupling",
+        "optimal transport among equal or similar conditions, for conditional models",
+    ),
+    "sinkhorn": ("sinkhorn:SinkhornCoupling", "draws from an entropic transport plan"),
+    "unbalanced": ("sinkhorn:UnbalancedCoupling", "draws from an entropic plan that may use outliers less often"),
+}
+
 
 @hookimpl
 def flowkit_components() -> Iterator[Component]:
@@ -15,3 +25,5 @@ def flowkit_components() -> Iterator[Component]:
         summary="x0 and z have nothing to do with each other",
         default_for=("any",),
     )
+    for name, (target, summary) in TRANSPORT.items():
+        yield Component(kind="coupling", name=name, target=f"flowkit_couplings.{target}", summary=summary)

@@ -45,3 +45,9 @@ def flowkit_components() -> Iterator[Component]:
         summary="your own images: a folder, with one subfolder a class",
         yields="image",
     )
+    yield Component(
+        kind="source",
+        name="data",
+        target="flowkit_data.source:DataAsSource",
+        summary="x0 are data points too: from one distribution to another, on a two-sided path",
+    )

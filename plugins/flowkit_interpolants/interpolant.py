@@ -39,6 +39,8 @@ class Interpolant(Path):
         https://arxiv.org/abs/2303.08797
     """
 
+    two_sided = True
+
     noise: Gamma
 
     def __init__(self, gamma: GammaName, scale: float) -> None:
