@@ -1,5 +1,6 @@
 """The recipes as a user runs them: trained in full through the command line, and measured."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def flowkit(*arguments, cwd):
     command = [sys.executable, "-m", "flowkit", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+    # One thread: other tests run beside this one, and threads that wait for a busy core wait long.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
