@@ -39,9 +39,9 @@ def digits(tmp_path_factory):
 def test_moons_reaches_the_floor(moons, sampling):
     folder, output = moons
     pipeline = fk.Pipeline.load(folder / "runs/moons")
-    # The ratio of 5 draws has a standard deviation of 0.13, by the uneven halves of the draws; that of the 60
-    # draws here, 0.04, tells the 1.15 allowed from the 1 of a perfect model.
-    results = [pipeline.evaluate(seed=seed, **sampling)[0] for seed in range(3)]
+    # The ratio of 5 draws has a standard deviation of 0.13, by the uneven halves of the draws; that of the 40
+    # draws here, 0.05, tells the 1.15 allowed from the 1 of a perfect model.
+    results = [pipeline.evaluate(seed=seed, **sampling)[0] for seed in range(2)]
     assert sum(result.value for result in results) <= 1.15 * sum(result.floor for result in results)
     printed = re.search(r"2-Wasserstein: ([\d.]+) .* data against data: ([\d.]+) .* ratio ([\d.]+)", output)
     assert float(printed[3]) == pytest.approx(float(printed[1]) / float(printed[2]), abs=0.02)
