@@ -222,11 +222,23 @@ def test_a_class_is_asked_for_by_its_name_and_a_recipe_is_shown(tmp_path):
 
 
 def test_ctrl_c_while_sampling_says_that_it_stopped(run):
-    command = [sys.executable, "-m", "flowkit", "sample", "runs/moons", "-n", "10000000", "--steps", "500"]
+    command = [
+        sys.executable,
+        "-m",
+        "flowkit",
+        "sample",
+        "runs/moons",
+        "-n",
+        "10000000",
+        "--steps",
+        "500",
+        "--out",
+        "many.npy",
+    ]
     process = subprocess.Popen(command, cwd=run, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "80"})
     time.sleep(8)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "stopped\n"
-    assert not (run / "samples.npy").exists()
+    assert not (run / "many.npy").exists()

@@ -369,8 +369,9 @@ def test_the_points_of_a_data_source_are_those_a_model_sees():
     z, y = moons.draw(50, seeded(3))
     assert torch.equal(field.points, moons.normalization.normalize(z))
     assert torch.equal(field.labels, y)
-    whole = fk.create("field", "finite_data", path="gaussian", data=fk.InMemory(POINTS, LABELS))
-    assert torch.equal(whole.points, POINTS)
+    data = fk.InMemory(POINTS, LABELS)
+    whole = fk.create("field", "finite_data", path="gaussian", data=data)
+    assert torch.equal(whole.points, data.normalization.normalize(POINTS))
 
 
 # Mixtures.
