@@ -1,14 +1,16 @@
-"""What must be known of the data to build a trained model again without them."""
+"""What must be known of the data to train a model, and to build it again without them."""
 
+import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..errors import CheckpointError
-from ..interfaces.data import DataSpec, Normalization
+from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..training.checkpoint import Checkpoint
 
-__all__ = ["facts_of", "from_facts"]
+__all__ = ["data_mean", "facts_of", "from_facts"]
 
 
 def facts_of(spec: DataSpec, normalization: Normalization) -> dict[str, Any]:
@@ -44,3 +46,15 @@ def from_facts(checkpoint: Checkpoint) -> tuple[DataSpec, Normalization]:
         return spec, Normalization(torch.tensor(data["shift"]), torch.tensor(data["scale"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.folder}/state.json: damaged: {error!r}") from None
+
+
+def data_mean(data: DataSource, normalization: Normalization) -> Tensor:
+    """E[z] in the model's units, shape (*event), from up to 65,536 draws; fewer where data points are large."""
+    event_shape = data.spec.event_shape
+    numbers = math.prod(event_shape)
+    count, chunk = max(1, min(2**16, 2**28 // numbers)), max(1, 2**22 // numbers)
+    generator, total = torch.Generator().manual_seed(0), torch.zeros(event_shape, dtype=torch.float64)
+    for start in range(0, count, chunk):
+        z = data.draw(min(chunk, count - start), generator).z
+        total += normalization.normalize(z).double().sum(0)
+    return total / count

@@ -25,8 +25,9 @@ from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint
+from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
-from .facts import facts_of, from_facts
+from .facts import data_mean, facts_of, from_facts
 from .parts import build_network, build_parts, build_sampler
 from .provenance import check_provenance, provenance, qualified
 from .resume import check_same
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from .builder import PipelineBuilder
 
 __all__ = ["Pipeline"]
-
-Labels = int | Sequence[int] | Tensor
 
 
 class Pipeline:
@@ -216,7 +215,8 @@ class Pipeline:
         Raises:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
-        samples, done = self._room(n), 0
+        check_whole("the number of samples", n)
+        samples, done = room_for(n, (n, *self.spec.event_shape), self._dtype), 0
         with self._evaluating():
             for states in self._states(n, self.labels(n, y), seed, sampling, False, cost):
                 for last in states:
@@ -229,7 +229,9 @@ class Pipeline:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
         sampler = self._changed(sampling)
         _, path = sampler.rescheduled(self.model, self.path)
-        trajectory, done = self._room(n, len(sampler.grid(path))), 0
+        check_whole("the number of samples", n)
+        shape = (len(sampler.grid(path)), n, *self.spec.event_shape)
+        trajectory, done = room_for(n, shape, self._dtype), 0
         with self._evaluating():
             for states in self._states(n, self.labels(n, y), seed, sampling, True):
                 for i, state in enumerate(states):
@@ -313,35 +315,7 @@ class Pipeline:
 
     def labels(self, n: int, y: Labels | None = None) -> Tensor | None:
         """The labels of n samples: those asked for, or the classes in turn."""
-        classes = self.spec.num_classes
-        if classes is None:
-            if y is not None:
-                raise ConfigError("labels were asked for, but the data of this model have none")
-            return None
-        if y is None:
-            return torch.arange(n) % classes
-        try:
-            labels = torch.as_tensor(y)
-        except (TypeError, ValueError, RuntimeError):
-            raise ConfigError(f"labels should be whole numbers; got {y!r}") from None
-        if labels.is_floating_point():
-            raise ConfigError(f"labels should be whole numbers; got {y!r}")
-        labels = labels.long().expand(n) if labels.ndim == 0 else labels.long()
-        if labels.shape != (n,):
-            raise ConfigError(f"{n} samples need {n} labels or one; got {tuple(labels.shape)}")
-        if bool(((labels < -1) | (labels >= classes)).any()):
-            raise ConfigError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
-        return labels
-
-    def _room(self, n: int, *times: int) -> Tensor:
-        """Memory for n samples, or for the states of n samples at so many times."""
-        _check_whole("the number of samples", n)
-        shape = (*times, n, *self.spec.event_shape)
-        try:
-            return torch.empty(shape, dtype=self._dtype)
-        except RuntimeError:
-            size = math.prod(shape) * self._dtype.itemsize / 2**30
-            raise ConfigError(f"{n} samples take {size:.0f} GiB of memory, more than there is: draw fewer") from None
+        return read_labels(n, y, self.spec.num_classes)
 
     def _states(
         self,
@@ -353,7 +327,7 @@ class Pipeline:
         cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch, its states in the units of the data: all of them, or the last."""
-        _check_whole("the seed", seed)
+        check_whole("the seed", seed)
         sampler, size = self._changed(sampling), self._batch_size(sampling)
         for start in range(0, n, size):
             count = min(size, n - start)
@@ -385,7 +359,7 @@ class Pipeline:
                 )
             network = build_network(self._config, self._registry, self.spec, self.model.head.outputs)
             self.model.network.load_state_dict(network.state_dict())
-        self.model.data_mean.copy_(self._data_mean())
+        self.model.data_mean.copy_(data_mean(self.data, self.normalization))
         self._trained = True
 
     def _batch_size(self, sampling: Mapping[str, Any]) -> int:
@@ -407,18 +381,3 @@ class Pipeline:
     def _dtype(self) -> torch.dtype:
         """What the network computes in."""
         return next((p.dtype for p in self.model.network.parameters() if p.is_floating_point()), torch.float32)
-
-    def _data_mean(self) -> Tensor:
-        """E[z] in the model's units, from up to 65,536 draws, fewer where data points are large."""
-        numbers = math.prod(self.spec.event_shape)
-        count, chunk = max(1, min(2**16, 2**28 // numbers)), max(1, 2**22 // numbers)
-        generator, total = torch.Generator().manual_seed(0), torch.zeros(self.spec.event_shape, dtype=torch.float64)
-        for start in range(0, count, chunk):
-            z = self.data.draw(min(chunk, count - start), generator).z
-            total += self.normalization.normalize(z).double().sum(0)
-        return total / count
-
-
-def _check_whole(what: str, value: Any) -> None:
-    if not isinstance(value, int) or value < 0:
-        raise ConfigError(f"{what} should be a whole number of at least 0; got {value!r}")

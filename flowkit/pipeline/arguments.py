@@ -1,0 +1,64 @@
+"""What callers of a pipeline ask for, checked in words."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+
+__all__ = ["Labels", "check_whole", "read_labels", "room_for"]
+
+Labels = int | Sequence[int] | Tensor
+
+
+def check_whole(what: str, value: Any) -> None:
+    """Refuse anything but whole numbers from 0 on."""
+    if not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{what} should be a whole number of at least 0; got {value!r}")
+
+
+def read_labels(n: int, y: Labels | None, classes: int | None) -> Tensor | None:
+    """The labels of n samples: those asked for, or the classes in turn; int64 of shape (n,).
+
+    Arguments:
+        n: How many samples.
+        y: One label for all, or one for each; -1 for none.
+        classes: How many classes there are; None for data without labels.
+
+    Raises:
+        ConfigError: They are not such labels.
+    """
+    if classes is None:
+        if y is not None:
+            raise ConfigError("labels were asked for, but the data of this model have none")
+        return None
+    if y is None:
+        return torch.arange(n) % classes
+    try:
+        labels = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"labels should be whole numbers; got {y!r}") from None
+    if labels.is_floating_point():
+        raise ConfigError(f"labels should be whole numbers; got {y!r}")
+    labels = labels.long().expand(n) if labels.ndim == 0 else labels.long()
+    if labels.shape != (n,):
+        raise ConfigError(f"{n} samples need {n} labels or one; got {tuple(labels.shape)}")
+    if bool(((labels < -1) | (labels >= classes)).any()):
+        raise ConfigError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
+    return labels
+
+
+def room_for(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory for n samples, which are part of a tensor of this shape.
+
+    Raises:
+        ConfigError: There is not that much.
+    """
+    try:
+        return torch.empty(shape, dtype=dtype)
+    except RuntimeError:
+        size = math.prod(shape) * dtype.itemsize / 2**30
+        raise ConfigError(f"{n} samples take {size:.0f} GiB of memory, more than there is: draw fewer") from None
