@@ -90,6 +90,7 @@ REQUIRED = {
     ("field", "gaussian_mixture"): {"path": "gaussian", **MIXTURE},
     ("guidance", "autoguidance"): {"weaker": {"name": "gaussian_mixture", "path": "gaussian", **MIXTURE}},
     ("guidance", "chain"): {"guidances": ["classifier_free"]},
+    ("source", "data"): {"data": "moons"},
     ("grid", "explicit"): {"values": [0.0, 0.5, 1.0]},
     ("loss", "fm"): {"exact": mixture()},
     ("loss", "sm"): {"exact": mixture()},
