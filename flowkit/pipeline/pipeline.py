@@ -218,7 +218,7 @@ class Pipeline:
         check_whole("the number of samples", n)
         samples, done = room_for(n, (n, *self.spec.event_shape), self._dtype), 0
         with self._evaluating():
-            for states in self._states(n, self.labels(n, y), seed, sampling, False, cost):
+            for states in self._states(*self._changed(sampling), n, self.labels(n, y), seed, False, cost):
                 for last in states:
                     samples[done : done + len(last)] = last
                     done += len(last)
@@ -227,13 +227,13 @@ class Pipeline:
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
-        sampler = self._changed(sampling)
+        sampler, size = self._changed(sampling)
         _, path = sampler.rescheduled(self.model, self.path)
         check_whole("the number of samples", n)
         shape = (len(sampler.grid(path)), n, *self.spec.event_shape)
         trajectory, done = room_for(n, shape, self._dtype), 0
         with self._evaluating():
-            for states in self._states(n, self.labels(n, y), seed, sampling, True):
+            for states in self._states(sampler, size, n, self.labels(n, y), seed, True):
                 for i, state in enumerate(states):
                     trajectory[i, done : done + len(state)] = state
                 done += len(state)
@@ -275,7 +275,7 @@ class Pipeline:
         """Like `log_prob`, with the standard error of an estimated divergence."""
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
-        sampler, size = self._changed(sampling), self._batch_size(sampling)
+        sampler, size = self._changed(sampling)
         x = torch.as_tensor(x).to(self.device)
         if x.shape[1:] != self.spec.event_shape:
             shape = ", ".join(map(str, self.spec.event_shape))
@@ -319,16 +319,16 @@ class Pipeline:
 
     def _states(
         self,
+        sampler: Sampler,
+        size: int,
         n: int,
         y: Tensor | None,
         seed: int,
-        sampling: Mapping[str, Any],
         every: bool,
         cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
-        """For every batch, its states in the units of the data: all of them, or the last."""
+        """For every batch of `size`, its states in the units of the data: all of them, or the last."""
         check_whole("the seed", seed)
-        sampler, size = self._changed(sampling), self._batch_size(sampling)
         for start in range(0, n, size):
             count = min(size, n - start)
             generator = BlockGenerator(seed, start, count, self.device)
@@ -362,20 +362,14 @@ class Pipeline:
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
         self._trained = True
 
-    def _batch_size(self, sampling: Mapping[str, Any]) -> int:
-        """In whole blocks of random numbers."""
-        size = self._config_with(sampling).sampling["batch_size"]
-        return math.ceil(size / BLOCK) * BLOCK
-
-    def _config_with(self, sampling: Mapping[str, Any]) -> Config:
-        return self._config.with_sampling(sampling, self._registry) if sampling else self._config
-
-    def _changed(self, sampling: Mapping[str, Any]) -> Sampler:
-        if not sampling:
-            return self.sampler
-        sampler = build_sampler(self._config_with(sampling), self._registry)
-        check_sampler(self, sampler, self._config.training.condition_dropout)
-        return sampler
+    def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, int]:
+        """The sampler with some settings changed, and the size of its batches in whole blocks of random numbers."""
+        config, sampler = self._config, self.sampler
+        if sampling:
+            config = config.with_sampling(sampling, self._registry)
+            sampler = build_sampler(config, self._registry)
+            check_sampler(self, sampler, config.training.condition_dropout)
+        return sampler, math.ceil(config.sampling["batch_size"] / BLOCK) * BLOCK
 
     @property
     def _dtype(self) -> torch.dtype:
