@@ -13,15 +13,17 @@ class Kind:
         name: `path`, `network`, ...
         interface: `module:Class` of the abstract interface, imported on first use.
         summary: One line for `flowkit list`.
+        checks: `module:NAME` of the checks that `flowkit.testing` holds its components to; none where empty.
     """
 
     name: str
     interface: str
     summary: str
+    checks: str = ""
 
 
 def _kind(name: str, interface: str, summary: str) -> tuple[str, Kind]:
-    return name, Kind(name, f"flowkit.interfaces.{interface}", summary)
+    return name, Kind(name, f"flowkit.interfaces.{interface}", summary, f"flowkit.testing.{name}:CHECKS")
 
 
 KINDS: dict[str, Kind] = dict(

@@ -1,0 +1,7 @@
+"""What every guidance must do."""
+
+from .check import CheckList
+
+__all__ = ["CHECKS"]
+
+CHECKS = CheckList()

@@ -1,0 +1,7 @@
+"""What every metric must do."""
+
+from .check import CheckList
+
+__all__ = ["CHECKS"]
+
+CHECKS = CheckList()
