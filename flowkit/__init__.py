@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .errors import ConfigError as ConfigError
     from .errors import DataError as DataError
     from .errors import FlowkitError as FlowkitError
+    from .errors import FlowkitWarning as FlowkitWarning
     from .errors import PluginError as PluginError
     from .errors import RunExistsError as RunExistsError
     from .errors import TrainingError as TrainingError
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from .pipeline.builder import PipelineBuilder as PipelineBuilder
     from .pipeline.create import create as create
     from .pipeline.pipeline import Pipeline as Pipeline
+    from .pipeline.runs import RunState as RunState
+    from .pipeline.runs import list_runs as list_runs
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import randn_like as randn_like
@@ -104,6 +107,7 @@ _MODULES = {
         "ConfigError",
         "DataError",
         "FlowkitError",
+        "FlowkitWarning",
         "PluginError",
         "RunExistsError",
         "TrainingError",
@@ -161,6 +165,7 @@ _MODULES = {
     "pipeline.builder": ("PipelineBuilder",),
     "pipeline.create": ("create",),
     "pipeline.pipeline": ("Pipeline",),
+    "pipeline.runs": ("RunState", "list_runs"),
     "random": (
         "BlockGenerator",
         "Generator",

@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FlowkitError",
+    "FlowkitWarning",
     "Gathered",
     "PluginError",
     "Problem",
@@ -117,6 +118,10 @@ class TrainingInterrupted(FlowkitError):
     def __init__(self, message: str, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
         super().__init__(message)
+
+
+class FlowkitWarning(UserWarning):
+    """Something that went on in another way than was asked; its text is written for the person who reads it."""
 
 
 class UnsupportedError(FlowkitError):

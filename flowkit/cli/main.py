@@ -2,14 +2,16 @@
 
 import sys
 import traceback
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from .. import __version__
-from ..errors import ConfigError, FlowkitError
+from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .components import list_components, plugins, show
+from .runs import runs
 from .sampling import evaluate, sample
 from .training import train
 
@@ -28,6 +30,7 @@ app.command()(evaluate)
 app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)
+app.command()(runs)
 
 
 def _version(wanted: bool) -> None:
@@ -54,6 +57,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
+    _warn_in_words()
     try:
         app()
     except FlowkitError as error:
@@ -66,6 +70,21 @@ def main() -> None:
     except Exception as error:
         _report(error, debug)
         sys.exit(1)
+
+
+def _warn_in_words() -> None:
+    """Print flowkit's own warnings as messages, without the line of code that they come from."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, FlowkitWarning):
+            shown(message, category, *where, **more)
+            return
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("[bold yellow]warning:[/] ", end="")
+        console.print(str(message), markup=False)
+
+    warnings.showwarning = show
 
 
 def _report(error: Exception, debug: bool) -> None:

@@ -24,7 +24,7 @@ from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
-from ..training.checkpoint import Checkpoint, latest_checkpoint
+from ..training.checkpoint import Checkpoint, latest_checkpoint, usable_checkpoint
 from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
 from .facts import data_mean, facts_of, from_facts
@@ -159,7 +159,8 @@ class Pipeline:
         device: torch.device | str | None = None,
         **objects: Any,
     ) -> "Pipeline":
-        """The pipeline of a run, with the averaged weights of its newest checkpoint.
+        """The pipeline of a run, with the averaged weights of its newest checkpoint; a damaged one is passed over with
+        a warning.
 
         Arguments:
             folder: The run folder.
@@ -175,7 +176,7 @@ class Pipeline:
         run = RunFolder(folder)
         given = run.read_config()
         check_provenance(given, plugins, objects)
-        checkpoint = latest_checkpoint(run.path)
+        checkpoint = usable_checkpoint(run.path)
         if checkpoint is None:
             raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
         config = read_config(qualified(given, plugins) | objects, plugins, may_be_absent=("data", "callbacks"))

@@ -2,13 +2,14 @@
 
 config.yaml        complete, with the plugins and versions it used
 checkpoints/       the newest few
-metrics.jsonl      one line every `training.log_every` steps
+metrics.jsonl      one line every `training.log_every` steps, and a sign of life in between where steps are slow
 samples.png, loss.png, trajectory.gif
 """
 
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,10 @@ from ..errors import ConfigError, RunExistsError
 from ..export import check_place
 from ..interfaces.callback import Callback, TrainingState
 
-__all__ = ["MetricsLog", "RunFolder"]
+__all__ = ["HEARTBEAT_SECONDS", "MetricsLog", "RunFolder"]
+
+HEARTBEAT_SECONDS = 30
+"""A training that lives writes to `metrics.jsonl` at least this often, unless one step takes longer."""
 
 
 class RunFolder:
@@ -58,7 +62,9 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise RunExistsError(f"{self.path} is a file; a run needs a folder")
         check_place(self.path)
-        if resume or not self.path.exists() or not any(self.path.iterdir()):
+        # A run that was killed before it began may leave a part of its configuration.
+        begun = self.path.exists() and any(file.name != "config.yaml.partial" for file in self.path.iterdir())
+        if resume or not begun:
             return
         if not is_run:
             raise RunExistsError(f"{self.path} is not empty and holds no run; choose another folder with --out")
@@ -94,14 +100,18 @@ class RunFolder:
         return read_yaml(self.config_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`; one that a crash has cut short is passed over."""
+        """The lines of `metrics.jsonl` that tell a loss."""
+        return [line for line in self.log() if "loss" in line]
+
+    def log(self) -> list[dict[str, Any]]:
+        """All lines of `metrics.jsonl`, signs of life too; one that a crash has cut short is passed over."""
         if not self.metrics_file.is_file():
             return []
         found = []
         for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
             with suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
-        return found
+        return [line for line in found if isinstance(line, dict) and "step" in line]
 
 
 class MetricsLog(Callback):
@@ -113,22 +123,34 @@ class MetricsLog(Callback):
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self._alive_at = 0.0
 
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
         kept = [line for line in self.run.metrics() if line["step"] <= state.step]
         _replace(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+        self._alive_at = time.monotonic()
+
+    def progressed(self, state: TrainingState) -> None:
+        """Add a sign of life where the last line is long ago."""
+        if time.monotonic() - self._alive_at > HEARTBEAT_SECONDS:
+            self._add({"step": state.step})
 
     def logged(self, state: TrainingState) -> None:
         """Add a line."""
-        line = {
-            "step": state.step,
-            "loss": sum(state.losses) / len(state.losses) if state.losses else None,
-            "learning_rate": state.learning_rate,
-            "steps_per_second": round(state.steps_per_second, 2),
-        }
+        self._add(
+            {
+                "step": state.step,
+                "loss": sum(state.losses) / len(state.losses) if state.losses else None,
+                "learning_rate": state.learning_rate,
+                "steps_per_second": round(state.steps_per_second, 2),
+            }
+        )
+
+    def _add(self, line: dict[str, Any]) -> None:
         with self.run.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line | {"time": round(time.time(), 1)}) + "\n")
+        self._alive_at = time.monotonic()
 
 
 def _replace(file: Path, text: str) -> None:

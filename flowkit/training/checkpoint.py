@@ -6,12 +6,15 @@ checkpoints/step-00003000/
     optimizer.safetensors   the optimizer's state, parameter by parameter
     random-0.safetensors    the random states of process 0, and what its loss has learned
     state.json              the step, and what must be known to build the model again
+    SHA256SUMS              the checksums of all of these; `sha256sum --check SHA256SUMS` reads it too
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +24,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, FlowkitWarning
 
-__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint", "usable_checkpoint"]
 
 Tensors = Mapping[str, Tensor]
 
 _NAME = re.compile(r"step-\d+")
+_SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,65 @@ class Checkpoint:
             raise self._unusable(path, "is damaged: it does not hold an object")
         return state
 
+    def verify(self) -> None:
+        """Compare every file with its checksum.
+
+        Raises:
+            CheckpointError: A file is missing or is not what was written.
+        """
+        sums = self.folder / _SUMS
+        try:
+            lines = sums.read_text(encoding="ascii").splitlines()
+        except FileNotFoundError:
+            raise self._unusable(sums, "is missing") from None
+        except (OSError, ValueError) as error:
+            raise self._unusable(sums, f"cannot be read: {error}") from None
+        written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        if "state.json" not in written:
+            raise self._unusable(sums, "is damaged: it does not list state.json")
+        for name, digest in written.items():
+            path = self.folder / Path(name).name
+            try:
+                same = _digest(path) == digest
+            except FileNotFoundError:
+                raise self._unusable(path, "is missing") from None
+            except OSError as error:
+                raise self._unusable(path, f"cannot be read: {error}") from None
+            if not same:
+                raise self._unusable(path, "is damaged: it is not what was written")
+
     def _unusable(self, path: Path, reason: str) -> CheckpointError:
-        return CheckpointError(f"{path} {reason}; without the folder {self.folder} the checkpoint before it is used")
+        return CheckpointError(f"{path} {reason}")
 
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run, if there is one."""
+    """The newest checkpoint of a run as it is named, whether damaged or not; None if there is none."""
     found = _checkpoints(run / "checkpoints")
     return Checkpoint(found[-1]) if found else None
+
+
+def usable_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run whose files are what was written; None if there is none at all.
+
+    A damaged one is passed over with a warning.
+
+    Raises:
+        CheckpointError: All that there are are damaged.
+    """
+    reasons = []
+    for folder in reversed(_checkpoints(run / "checkpoints")):
+        checkpoint = Checkpoint(folder)
+        try:
+            checkpoint.verify()
+        except CheckpointError as error:
+            reasons.append(str(error))
+            continue
+        for reason in reasons:
+            warnings.warn(f"{reason}; {folder.name} is used instead", FlowkitWarning, stacklevel=2)
+        return checkpoint
+    if reasons:
+        raise CheckpointError("no checkpoint can be used:\n" + "\n".join(reasons))
+    return None
 
 
 def save_checkpoint(
@@ -97,12 +152,13 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, content in tensors.items():
-            path = partial / f"{name}.safetensors"
-            save_file(_separate(content), path)
+            save_file(_separate(content), partial / f"{name}.safetensors")
+        (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        files = sorted(partial.iterdir())
+        sums = "".join(f"{_digest(path)}  {path.name}\n" for path in files)
+        (partial / _SUMS).write_text(sums, encoding="ascii")
+        for path in (*files, partial / _SUMS, partial):
             _sync(path)
-        path = partial / "state.json"
-        path.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        _sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         _sync(folder.parent)
@@ -131,6 +187,11 @@ def _separate(tensors: Tensors) -> dict[str, Tensor]:
         separate[name] = value.clone() if storage in seen else value
         seen.add(storage)
     return separate
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

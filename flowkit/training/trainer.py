@@ -27,9 +27,10 @@ from ..model import Model
 from ..random import derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
-from .checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, usable_checkpoint
 from .ema import EMA
 from .interrupt import Interrupt
+from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
 
@@ -99,6 +100,7 @@ class Trainer:
         self._losses: list[Tensor] = []  # on the device
         self._unlogged: list[float] = []  # fetched
         self._last_good: Checkpoint | None = None
+        self._writer = CheckpointWriter(folder, settings.keep_checkpoints)
 
     def fit(self, resume: bool = False) -> None:
         """Train to the last step, then leave the averaged weights in the model.
@@ -113,7 +115,7 @@ class Trainer:
         devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(devices), suitable_threads(self.model), Interrupt() as interrupt:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
-            if resume and (checkpoint := latest_checkpoint(self.folder)):
+            if resume and (checkpoint := usable_checkpoint(self.folder)):
                 self._restore(checkpoint)
             prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
             self.optimizer = self.optimizer if self._plain else optimizer
@@ -121,7 +123,8 @@ class Trainer:
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
             self._tell("training_started", state)
             try:
-                self._loop(state, interrupt)
+                with self._writer:
+                    self._loop(state, interrupt)
             finally:
                 self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
                 self._tell("training_ended", state)
@@ -153,11 +156,16 @@ class Trainer:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
             stopped = 0 if last else self._stop_signal(interrupt)
-            if last or stopped or self.step % settings.checkpoint_every == 0:
-                checkpoint = self._save(state)
+            saving = last or stopped or self.step % settings.checkpoint_every == 0
+            self._note_written(state, wait=bool(saving))
+            if saving:
+                self._save()
+            if last or stopped:
+                self._note_written(state, wait=True)
+                self.accelerator.wait_for_everyone()
             if stopped:
                 raise TrainingInterrupted(
-                    f"stopped at step {self.step} of {settings.steps}; {checkpoint.folder} holds everything to go on",
+                    f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",
                     stopped,
                 )
 
@@ -208,12 +216,24 @@ class Trainer:
         self._unlogged += losses
 
     def _stop_at_bad_loss(self, step: int, what: str) -> None:
+        self._last_good = self._writer.written(wait=True) or self._last_good
         kept = f"the last good checkpoint is {self._last_good.folder}" if self._last_good else "no checkpoint yet"
         raise TrainingError(
             f"{what} at step {step}; {kept}. Try a lower training.learning_rate, or a training.gradient_clip"
         )
 
-    def _save(self, state: TrainingState) -> Checkpoint:
+    @property
+    def _checkpoint(self) -> Path:
+        """The folder of the checkpoint of this step."""
+        return self.folder / "checkpoints" / f"step-{self.step:08d}"
+
+    def _note_written(self, state: TrainingState, wait: bool = False) -> None:
+        """Tell of a checkpoint as soon as it is on the disk."""
+        if checkpoint := self._writer.written(wait):
+            self._last_good = checkpoint
+            self._tell("checkpoint_saved", state, checkpoint.folder)
+
+    def _save(self) -> None:
         self._refuse_to_save_bad_weights()
         stream, position = self.batches.state()
         random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
@@ -238,13 +258,8 @@ class Trainer:
         }
         if self.accelerator.scaler is not None:
             facts["scaler"] = self.accelerator.scaler.state_dict()
-        folder = self.folder / "checkpoints" / f"step-{self.step:08d}"
         if self.accelerator.is_main_process:
-            save_checkpoint(self.folder, self.step, tensors, facts, self.settings.keep_checkpoints)
-            self._tell("checkpoint_saved", state, folder)
-        self.accelerator.wait_for_everyone()
-        self._last_good = Checkpoint(folder)
-        return self._last_good
+            self._writer.start(self.step, tensors, facts)
 
     def _refuse_to_save_bad_weights(self) -> None:
         """Never save what a bad loss or gradient has spoilt."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -55,6 +56,31 @@ def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
     assert "data against data:" in output
     assert "flowkit sample runs/moons -n 5000 --out samples.npy" in output
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 20
+
+
+def test_runs_are_listed_and_a_stopped_one_goes_on_with_the_command_it_is_given(tmp_path):
+    assert "runs: there is no such folder" in flowkit("runs", cwd=tmp_path, code=2)
+    flowkit("train", "moons", *TINY, "--no-report", cwd=tmp_path)
+    shutil.rmtree(tmp_path / "runs/moons/checkpoints/step-00000020")
+    log = tmp_path / "runs/moons/metrics.jsonl"
+    log.write_text("".join(json.dumps(json.loads(line) | {"time": 0}) + "\n" for line in log.open()))
+    output = flowkit("runs", cwd=tmp_path)
+    assert "stopped" in output
+    assert "10/20" in output
+    command = output.partition("go on with: flowkit ")[2].split()
+    flowkit(*command, "--no-report", cwd=tmp_path)
+    output = flowkit("runs", cwd=tmp_path)
+    assert "complete" in output
+    assert "go on with" not in output
+
+
+def test_a_damaged_checkpoint_is_named_in_one_line_and_the_one_before_is_used(run):
+    shutil.copytree(run / "runs/moons", run / "damaged/run")
+    file = run / "damaged/run/checkpoints/step-00000020/ema.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    output = flowkit("sample", "damaged/run", "-n", "5", "--out", "damaged.npy", cwd=run)
+    assert "warning: damaged/run/checkpoints/step-00000020/ema.safetensors is damaged" in output
+    assert "step-00000010 is used instead" in output
 
 
 @pytest.fixture(scope="module")

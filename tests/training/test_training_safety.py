@@ -134,8 +134,9 @@ def test_a_run_does_not_resume_to_fewer_steps_than_are_done(tiny, tmp_path):
 
 def test_a_run_of_several_processes_goes_on_with_as_many(tiny, tmp_path):
     tiny.build().fit(tmp_path / "run")
-    file = latest_checkpoint(tmp_path / "run").folder / "state.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"processes": 2}))
+    checkpoint = latest_checkpoint(tmp_path / "run")
+    tensors = {path.stem: checkpoint.tensors(path.stem) for path in checkpoint.folder.glob("*.safetensors")}
+    save_checkpoint(tmp_path / "run", 20, tensors, checkpoint.state() | {"processes": 2}, keep=1)
     with pytest.raises(fk.ConfigError, match="started by 2 processes and cannot go on with 1"):
         tiny.training(steps=30).build().fit(tmp_path / "run", resume=True)
 

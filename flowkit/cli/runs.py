@@ -1,0 +1,56 @@
+"""`flowkit runs`: what has been trained, and how it stands."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..pipeline.runs import RunState, list_runs
+
+__all__ = ["runs"]
+
+_COLORS = {"complete": "green", "training": "cyan", "stopped": "yellow", "unreadable": "red"}
+
+
+def runs(folder: Annotated[Path, typer.Argument(help="The folder that runs are in.")] = Path("runs")) -> None:
+    """List the runs below a folder: which are complete, in training, or stopped and can go on."""
+    found = list_runs(folder)
+    console = Console(highlight=False, soft_wrap=True)
+    if not found:
+        console.print(f"no run in {folder}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "state", "step", "loss", "last written", "what"):
+        table.add_column(column, overflow="fold")
+    for run in found:
+        table.add_row(
+            escape(str(run.path)),
+            f"[{_COLORS[run.state]}]{run.state}[/]",
+            f"{run.step}/{run.steps}" if run.steps else "",
+            "" if run.loss is None else f"{run.loss:.4g}",
+            _ago(run.seen),
+            escape(run.what),
+        )
+    console.print(table)
+    for run in found:
+        if run.state == "stopped":
+            console.print(f"go on with: {_again(run)}")
+
+
+def _again(run: RunState) -> str:
+    return shlex.join(["flowkit", "train", str(run.path / "config.yaml"), "--out", str(run.path), "--resume"])
+
+
+def _ago(seen: float | None) -> str:
+    if seen is None:
+        return "never"
+    seconds = max(0.0, time.time() - seen)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -1,0 +1,83 @@
+"""The runs in a folder and how each stands, read from its files alone: nothing is loaded."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ConfigError
+from .run import HEARTBEAT_SECONDS, RunFolder
+
+__all__ = ["RunState", "list_runs"]
+
+_CHECKPOINT = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands.
+
+    Arguments:
+        path: Its folder.
+        state: `complete`; `training`: it gave a sign of life a moment ago; `stopped`: it can be resumed from its newest
+            checkpoint; `unreadable`: see `what`.
+        step: Steps in the newest checkpoint, or done since, as far as its log says.
+        steps: Steps to do in all; 0 where that cannot be read.
+        loss: The last one logged.
+        seen: When it last wrote to its log, in seconds since 1970; None if never.
+        what: Data, path, network and loss by name; of an unreadable run the reason.
+    """
+
+    path: Path
+    state: Literal["complete", "training", "stopped", "unreadable"]
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    seen: float | None = None
+    what: str = ""
+
+
+def list_runs(folder: str | Path = "runs") -> list[RunState]:
+    """Every run below a folder, by its path.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder")
+    files = sorted(folder.rglob("config.yaml"))
+    # Only a run writes down where its components came from.
+    return [_state(RunFolder(file.parent)) for file in files if "provenance:" in file.read_text("utf-8", "replace")]
+
+
+def _state(run: RunFolder) -> RunState:
+    try:
+        config = run.read_config()
+        steps = int(config["training"]["steps"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ConfigError) else str(error)
+        return RunState(run.path, "unreadable", what=" ".join(reason.split()))
+    log = run.log()
+    losses = [line["loss"] for line in log if line.get("loss") is not None]
+    seen = log[-1].get("time") if log else None
+    saved = _newest_step(run.path / "checkpoints")
+    state: Literal["complete", "training", "stopped"] = "stopped"
+    if saved >= steps:
+        state = "complete"
+    elif seen is not None and time.time() - seen < 3 * HEARTBEAT_SECONDS:
+        state = "training"
+    step = max(saved, log[-1]["step"]) if log and state == "training" else saved
+    return RunState(run.path, state, step, steps, losses[-1] if losses else None, seen, _what(config))
+
+
+def _newest_step(checkpoints: Path) -> int:
+    names = (path.name for path in checkpoints.iterdir()) if checkpoints.is_dir() else ()
+    return max((int(found[1]) for name in names if (found := _CHECKPOINT.fullmatch(name))), default=0)
+
+
+def _what(config: Mapping[str, Any]) -> str:
+    parts = (config.get(kind) for kind in ("data", "path", "network", "loss"))
+    return ", ".join(str(part.get("name") or part.get("instance")) for part in parts if isinstance(part, Mapping))
