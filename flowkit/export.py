@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,20 @@ if TYPE_CHECKING:
 
     from .interfaces.data import DataSpec
 
+    Labelled = Iterable[tuple[Tensor, Tensor | None]]
+    """Batches of samples, each with its labels if there are any."""
+
 __all__ = ["check_images", "check_place", "check_writable", "to_pixels", "write_samples"]
 
 
-def write_samples(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
-    """Write samples to `.npy`, `.npz`, `.safetensors`, `.csv`, or `.png` files in a folder (no suffix).
+def write_samples(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
+    """Write samples to `.npy`, `.npz`, `.safetensors`, `.csv`, or `.png` files in a folder (no suffix), whole or not at
+    all. Only `.npz` and `.safetensors` need all of them in memory.
 
     Arguments:
         path: Where to.
-        x: Shape (n, *event), in the units of the data.
-        y: Their labels, shape (n,), or None. `.npy` has no room for them.
+        n: How many samples there are, at least 1.
+        batches: The samples in the units of the data, with their labels. `.npy` has no room for labels.
         spec: The shape and classes of the data.
 
     Raises:
@@ -31,7 +36,12 @@ def write_samples(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec")
     """
     check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[path.suffix.lower()](path, x, y, spec)
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _WRITERS[path.suffix.lower()](partial, n, batches, spec)
+    if path.is_dir():
+        path.rmdir()  # an empty one: see `check_writable`
+    partial.replace(path)
 
 
 def check_writable(path: Path) -> None:
@@ -87,49 +97,70 @@ def to_pixels(x: "Tensor", spec: "DataSpec") -> "np.ndarray":
     return levels.permute(0, 2, 3, 1).numpy()
 
 
-def _write_npy(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+def _write_npy(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     import numpy as np
 
-    np.save(path, x.numpy())
+    array, done = None, 0
+    for z, _ in batches:
+        if array is None:
+            array = np.lib.format.open_memmap(path, "w+", z.numpy().dtype, (n, *z.shape[1:]))
+        array[done : done + len(z)] = z.numpy()
+        done += len(z)
+    if array is not None:
+        array.flush()
 
 
-def _write_npz(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+def _write_npz(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     import numpy as np
 
-    arrays = {"x": x.numpy()} | ({} if y is None else {"y": y.numpy()})
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with path.open("wb") as file:
+        np.savez(file, **{name: value.numpy() for name, value in _gathered(batches).items()})  # type: ignore[arg-type]
 
 
-def _write_safetensors(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+def _write_safetensors(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     from safetensors.torch import save_file
 
-    save_file({"x": x.contiguous()} | ({} if y is None else {"y": y.contiguous()}), path)
+    save_file(_gathered(batches), path)
 
 
-def _write_csv(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
-    rows = x.flatten(1).tolist()
+def _gathered(batches: "Labelled") -> "dict[str, Tensor]":
+    """The samples `x` and, if they have any, their labels `y`."""
+    import torch
+
+    z, y = zip(*batches, strict=True)
+    return {"x": torch.cat(z)} | ({} if y[0] is None else {"y": torch.cat(y)})
+
+
+def _write_csv(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([f"x{i}" for i in range(x[0].numel())] + ([] if y is None else ["label"]))
-        for row, label in zip(rows, [None] * len(rows) if y is None else y.tolist(), strict=True):
-            writer.writerow([*row] if label is None else [*row, label])
+        for i, (z, y) in enumerate(batches):
+            rows = z.flatten(1).tolist()
+            if i == 0:
+                writer.writerow([f"x{k}" for k in range(len(rows[0]))] + ([] if y is None else ["label"]))
+            writer.writerows(
+                rows if y is None else [[*row, label] for row, label in zip(rows, y.tolist(), strict=True)]
+            )
 
 
-def _write_images(path: Path, x: "Tensor", y: "Tensor | None", spec: "DataSpec") -> None:
+def _write_images(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     from PIL import Image
 
-    pixels = to_pixels(x, spec)
-    width = len(str(len(pixels) - 1))
-    for i, image in enumerate(pixels):
-        folder = path
-        if y is not None:
-            label = int(y[i])
-            folder = path / (spec.class_names[label] if 0 <= label < len(spec.class_names) else str(label))
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"{i:0{width}d}.png")
+    path.mkdir()
+    width, done = len(str(n - 1)), 0
+    for z, y in batches:
+        for i, image in enumerate(to_pixels(z, spec)):
+            folder = path
+            if y is not None:
+                label = int(y[i])
+                folder = path / (spec.class_names[label] if 0 <= label < len(spec.class_names) else str(label))
+            folder.mkdir(exist_ok=True)
+            pixels = image[..., 0] if image.shape[-1] == 1 else image
+            Image.fromarray(pixels).save(folder / f"{done + i:0{width}d}.png")
+        done += len(z)
 
 
-_WRITERS: dict[str, Callable[[Path, "Tensor", "Tensor | None", "DataSpec"], None]] = {
+_WRITERS: dict[str, "Callable[[Path, int, Labelled, DataSpec], None]"] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ..config.files import override
 from ..errors import ConfigError
+from ..processes import launched
 
 __all__ = ["evaluate", "sample"]
 
@@ -35,7 +36,7 @@ def sample(
     steps: StepsOption = None,
 ) -> None:
     """Draw samples from a run into a file."""
-    from ..export import check_images, check_writable, write_samples
+    from ..export import check_writable
     from ..pipeline.run import RunFolder
 
     check_writable(out)
@@ -44,15 +45,13 @@ def sample(
     from ..pipeline.pipeline import Pipeline
     from ..sampling import Cost
 
-    pipeline, cost = Pipeline.load(run), Cost()
-    if not out.suffix:
-        check_images(pipeline.spec)
+    processes = launched()
+    pipeline, cost = Pipeline.load(run, device=processes.device), Cost()
     classes = [_class(text, pipeline.spec.class_names) for text in label or []]
-    y = pipeline.labels(n, [classes[i % len(classes)] for i in range(n)] if classes else None)
-    x = pipeline.sample(n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
-    write_samples(out, x, y, pipeline.spec)
-    shape = " x ".join(str(size) for size in x.shape)
-    console = Console(highlight=False, soft_wrap=True)
+    y = [classes[i % len(classes)] for i in range(n)] if classes else None
+    pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
+    shape = " x ".join(str(size) for size in (n, *pipeline.spec.event_shape))
+    console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
     console.print(f"{shape} samples in {out}")
     console.print(_said(cost))
 

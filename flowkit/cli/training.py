@@ -1,6 +1,5 @@
 """`flowkit train`."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from rich.console import Console
 from ..config.files import override, read_yaml
 from ..errors import ConfigError, TrainingInterrupted
 from ..plugins.manager import PluginManager, installed_plugins
+from ..processes import launched
 
 __all__ = ["given_config", "train"]
 
@@ -41,7 +41,7 @@ def train(
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
-    console = Console(highlight=False, soft_wrap=True, quiet=not _is_main_process())
+    console = Console(highlight=False, soft_wrap=True, quiet=not launched().is_main)
     pipeline = Pipeline(settled, plugins)
     parts = settled.components
     console.print(
@@ -58,7 +58,7 @@ def train(
         again = shlex.join(["flowkit", "train", config, *(overrides or []), *options])
         error.args = (f"{error}\ngo on with: {again}",)
         raise
-    if _is_main_process():
+    if launched().is_main:
         _report(pipeline, folder, console, no_report)
 
 
@@ -112,8 +112,3 @@ def print_evaluations(evaluations: list[Any], console: Console) -> None:
             f"{result.metric}{better}: {value}   data against data: {floor}   ratio {ratio}   "
             f"({draws} of {result.samples} samples a side)"
         )
-
-
-def _is_main_process() -> bool:
-    """Whether this is the one of several launched processes that speaks."""
-    return os.environ.get("RANK", "0") == "0"

@@ -27,11 +27,13 @@ from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint, usable_checkpoint
 from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
+from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
 from .parts import build_network, build_parts, build_sampler
 from .provenance import check_provenance, provenance, qualified
 from .resume import check_same
 from .run import MetricsLog, RunFolder
+from .stream import digest, draw_to
 
 if TYPE_CHECKING:
     from .builder import PipelineBuilder
@@ -217,27 +219,63 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         check_whole("the number of samples", n)
-        samples, done = room_for(n, (n, *self.spec.event_shape), self._dtype), 0
+        draws, size = self._draws(n, y, seed, cost, sampling)
+        samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
         with self._evaluating():
-            for states in self._states(*self._changed(sampling), n, self.labels(n, y), seed, False, cost):
-                for last in states:
-                    samples[done : done + len(last)] = last
-                    done += len(last)
+            for start in range(0, n, size):
+                samples[start : start + size] = draws.batch(start, min(size, n - start))
         return samples
+
+    @torch.no_grad()
+    def sample_to(
+        self,
+        path: str | Path,
+        n: int,
+        y: Labels | None = None,
+        *,
+        seed: int = 0,
+        cost: Cost | None = None,
+        **sampling: Any,
+    ) -> None:
+        """Draw the samples that `sample` draws into a file, as many as the disk has room for.
+
+        Every batch is on the disk, in a folder beside the file, as soon as it is drawn. Called again after a crash with
+        the same arguments, it goes on where it stopped. Processes that were launched together share the batches.
+
+        Arguments:
+            path: Where to: `.npy`, `.npz`, `.safetensors`, `.csv`, or a folder of `.png` for images.
+            n: How many.
+            y: One label for all, or one for each; by default the classes in turn, for conditional models.
+            seed: The seed.
+            cost: Has what this call and this process did added to it.
+            sampling: Settings of the section `sampling` to change.
+
+        Raises:
+            ConfigError: The settings or the file do not make sense, or do not fit the model.
+        """
+        check_whole("the number of samples", n)
+        draws, size = self._draws(n, y, seed, cost, sampling)
+        facts = {
+            "weights": digest(*self.model.state_dict().values()),
+            "sampling": self._sampled_with(sampling).dump()["sampling"],
+            "n": n,
+            "seed": seed,
+            "labels": digest(draws.y),
+        }
+        with self._evaluating():
+            draw_to(Path(path), n, size, draws, self.spec, facts)
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
-        sampler, size = self._changed(sampling)
-        _, path = sampler.rescheduled(self.model, self.path)
         check_whole("the number of samples", n)
-        shape = (len(sampler.grid(path)), n, *self.spec.event_shape)
-        trajectory, done = room_for(n, shape, self._dtype), 0
+        draws, size = self._draws(n, y, seed, None, sampling)
+        _, path = draws.sampler.rescheduled(self.model, self.path)
+        trajectory = room_for(n, (len(draws.sampler.grid(path)), n, *self.spec.event_shape), self._dtype)
         with self._evaluating():
-            for states in self._states(sampler, size, n, self.labels(n, y), seed, True):
-                for i, state in enumerate(states):
-                    trajectory[i, done : done + len(state)] = state
-                done += len(state)
+            for start in range(0, n, size):
+                for i, state in enumerate(draws.states(start, min(size, n - start))):
+                    trajectory[i, start : start + size] = state
         return trajectory
 
     def log_prob(
@@ -318,26 +356,13 @@ class Pipeline:
         """The labels of n samples: those asked for, or the classes in turn."""
         return read_labels(n, y, self.spec.num_classes)
 
-    def _states(
-        self,
-        sampler: Sampler,
-        size: int,
-        n: int,
-        y: Tensor | None,
-        seed: int,
-        every: bool,
-        cost: Cost | None = None,
-    ) -> Iterator[Iterator[Tensor]]:
-        """For every batch of `size`, its states in the units of the data: all of them, or the last."""
+    def _draws(
+        self, n: int, y: Labels | None, seed: int, cost: Cost | None, sampling: Mapping[str, Any]
+    ) -> tuple[Draws, int]:
+        """The samples of a seed, and how many are drawn at once."""
         check_whole("the seed", seed)
-        for start in range(0, n, size):
-            count = min(size, n - start)
-            generator = BlockGenerator(seed, start, count, self.device)
-            x0 = generator.draw(lambda k, g: self.source.sample(k, self.spec.event_shape, g, self.device, self._dtype))
-            labels = to_device(select_condition(y, slice(start, start + count)), self.device)
-            arguments = (self.model, self.path, x0, labels, generator)
-            states = sampler.trajectory(*arguments) if every else iter([sampler.sample(*arguments, cost)])
-            yield (self.normalization.denormalize(state).cpu() for state in states)
+        labels, (sampler, size) = self.labels(n, y), self._changed(sampling)
+        return Draws(sampler, self.model, self.path, self.source, self.normalization, labels, seed, cost), size
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -363,11 +388,14 @@ class Pipeline:
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
         self._trained = True
 
+    def _sampled_with(self, sampling: Mapping[str, Any]) -> Config:
+        """The configuration with some settings of the section `sampling` changed."""
+        return self._config.with_sampling(sampling, self._registry) if sampling else self._config
+
     def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, int]:
         """The sampler with some settings changed, and the size of its batches in whole blocks of random numbers."""
-        config, sampler = self._config, self.sampler
+        config, sampler = self._sampled_with(sampling), self.sampler
         if sampling:
-            config = config.with_sampling(sampling, self._registry)
             sampler = build_sampler(config, self._registry)
             check_sampler(self, sampler, config.training.condition_dropout)
         return sampler, math.ceil(config.sampling["batch_size"] / BLOCK) * BLOCK

@@ -1,7 +1,6 @@
 """The training loop, on Accelerate."""
 
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from ..interfaces.data import DataSource
 from ..interfaces.loss import Loss
 from ..interfaces.source import Source
 from ..model import Model
+from ..processes import check_launch
 from ..random import derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
@@ -70,7 +70,7 @@ class Trainer:
         AcceleratorState._reset_state()  # another training in this process may have had another precision
         self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        _check_launch(world)
+        check_launch(world)
         if settings.batch_size % world:
             raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
         device = self.accelerator.device
@@ -328,16 +328,6 @@ class Trainer:
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)
-
-
-def _check_launch(world: int) -> None:
-    """Refuse to be one of several processes that know nothing of one another, and would write to one folder."""
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched != world:
-        raise ConfigError(
-            f"{launched} processes were launched, and Accelerate sees {world}: on a machine without GPUs set "
-            f"ACCELERATE_USE_CPU=true"
-        )
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -111,7 +111,7 @@ def test_sampling_settings_can_be_changed(run):
     )
     assert "sampling.integrator.predictor_order: should be 2 or 3; got 9" in output
     output = flowkit("sample", "runs/moons", "-n", 10**13, cwd=run, code=2)
-    assert "more than there is: draw fewer" in output
+    assert "GiB: draw fewer" in output
 
 
 def test_a_run_is_resumed_replaced_or_left_alone(run):
@@ -249,7 +249,7 @@ def test_a_class_is_asked_for_by_its_name_and_a_recipe_is_shown(tmp_path):
 def test_ctrl_c_outside_of_training_says_that_it_stopped(run):
     code = (
         "import sys; import flowkit.pipeline.pipeline as pipeline\n"
-        "def interrupted(*_): raise KeyboardInterrupt\n"
+        "def interrupted(*_, **__): raise KeyboardInterrupt\n"
         "pipeline.Pipeline.load = interrupted\n"
         "from flowkit.cli.main import main\n"
         "sys.argv = ['flowkit', 'sample', 'runs/moons', '--out', 'many.npy']; main()"

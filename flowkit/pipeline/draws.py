@@ -1,0 +1,63 @@
+"""The samples of one seed: sample i is the same in whatever batch it is drawn."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..conditions import Condition, select_condition, to_device
+from ..interfaces.data import Normalization
+from ..interfaces.path import Path
+from ..interfaces.source import Source
+from ..model import Model
+from ..random import BlockGenerator
+from ..sampling import Cost, Sampler
+
+__all__ = ["Draws"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What decides samples, whichever of them are wanted. Batches begin at multiples of `flowkit.random.BLOCK`.
+
+    Arguments:
+        sampler: How they are drawn.
+        model: From what.
+        path: The path of the model.
+        source: Where x0 comes from.
+        normalization: The units of the data.
+        y: The labels of all of them, or None.
+        seed: The seed.
+        cost: Has what is done added to it.
+    """
+
+    sampler: Sampler
+    model: Model
+    path: Path
+    source: Source
+    normalization: Normalization
+    y: Tensor | None
+    seed: int
+    cost: Cost | None = None
+
+    def batch(self, start: int, count: int) -> Tensor:
+        """The samples from an index on, in the units of the data, shape (count, *event), on the CPU."""
+        x0, y, generator = self._given(start, count)
+        return self._finished(self.sampler.sample(self.model, self.path, x0, y, generator, self.cost))
+
+    def states(self, start: int, count: int) -> Iterator[Tensor]:
+        """Their states at all times of the grid."""
+        x0, y, generator = self._given(start, count)
+        return map(self._finished, self.sampler.trajectory(self.model, self.path, x0, y, generator))
+
+    def _given(self, start: int, count: int) -> tuple[Tensor, Condition, BlockGenerator]:
+        mean = self.model.data_mean
+        dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+        generator = BlockGenerator(self.seed, start, count, mean.device)
+        x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, dtype))
+        y = to_device(select_condition(self.y, slice(start, start + count)), mean.device)
+        return x0, y, generator
+
+    def _finished(self, x: Tensor) -> Tensor:
+        return self.normalization.denormalize(x).cpu()

@@ -1,0 +1,69 @@
+"""The processes that work at one thing together."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .errors import ConfigError
+
+__all__ = ["Processes", "check_launch", "launched"]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where a process stands among those that were launched together, by `accelerate launch` or `torchrun`.
+
+    Arguments:
+        rank: The index of this one.
+        world: How many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one that speaks, and writes what all share."""
+        return self.rank == 0
+
+    @cached_property
+    def _state(self) -> Any:
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+
+        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        check_launch(state.num_processes)
+        return state
+
+    @property
+    def device(self) -> str | None:
+        """Where the models of this process go; None for one process alone, which may choose."""
+        return str(self._state.device) if self.world > 1 else None
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.world > 1:
+            self._state.wait_for_everyone()
+
+
+def launched() -> Processes:
+    """The processes that the launcher has started. Imports neither torch nor accelerate."""
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def check_launch(world: int) -> None:
+    """Refuse to be one of several processes that know nothing of one another, and would write to one folder.
+
+    Arguments:
+        world: How many processes Accelerate knows of.
+
+    Raises:
+        ConfigError: More than that were launched.
+    """
+    started = launched().world
+    if started != world:
+        raise ConfigError(
+            f"{started} processes were launched, and Accelerate sees {world}: on a machine without GPUs set "
+            f"ACCELERATE_USE_CPU=true"
+        )

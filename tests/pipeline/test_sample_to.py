@@ -1,0 +1,139 @@
+"""Samples into a file: the same whatever the batch size, the number of processes, or how often it had to be begun."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import flowkit as fk
+from flowkit.pipeline.draws import Draws
+
+N = 1500
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    builder = fk.Pipeline.builder().data("moons", labels=True).network("mlp", width=16, depth=2)
+    builder = builder.training(steps=20, batch_size=32).sampling("euler_maruyama", steps=4, batch_size=512)
+    folder = tmp_path_factory.mktemp("runs") / "moons"
+    builder.build().fit(folder)
+    return folder
+
+
+@pytest.fixture
+def pipeline(folder):
+    return fk.Pipeline.load(folder)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".csv"])
+def test_the_file_holds_what_sample_gives_and_nothing_is_left_beside_it(pipeline, suffix, tmp_path):
+    file = tmp_path / f"x{suffix}"
+    pipeline.sample_to(file, N, seed=3)
+    x, y = pipeline.sample(N, seed=3), pipeline.labels(N)
+    assert os.listdir(tmp_path) == [file.name]
+    if suffix == ".npy":
+        assert np.array_equal(np.load(file), x)
+    elif suffix == ".npz":
+        assert np.array_equal(np.load(file)["x"], x)
+        assert np.array_equal(np.load(file)["y"], y)
+    elif suffix == ".safetensors":
+        found = load_file(file)
+        assert torch.equal(found["x"], x)
+        assert torch.equal(found["y"], y)
+    else:
+        header, *rows = csv.reader(file.open())
+        assert header == ["x0", "x1", "label"]
+        assert torch.equal(torch.tensor([[float(v) for v in row] for row in rows]), torch.cat([x, y[:, None]], 1))
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """The batches that are drawn; the third of them crashes, once."""
+    drawn, batch = [], Draws.batch
+
+    def counted(self, start, count):
+        drawn.append(start)
+        if len(drawn) == 3:
+            raise Crash
+        return batch(self, start, count)
+
+    monkeypatch.setattr(Draws, "batch", counted)
+    return drawn
+
+
+def test_what_was_drawn_before_a_crash_is_not_drawn_again(pipeline, starts, tmp_path):
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    assert not (tmp_path / "x.npy").exists()
+    cost = fk.Cost()
+    pipeline.sample_to(tmp_path / "x.npy", N, cost=cost)
+    assert starts == [0, 512, 1024, 1024]
+    assert cost.batches == 1
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
+
+
+@pytest.mark.parametrize("change", ["seed", "sampling", "weights", "labels", "n"])
+def test_parts_of_other_samples_are_not_used(pipeline, starts, change, tmp_path):
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    n, arguments = N, {}
+    if change == "weights":
+        next(pipeline.model.parameters()).data.add_(0.1)
+    elif change == "n":
+        n = N - 1
+    else:
+        arguments = {"seed": {"seed": 1}, "sampling": {"steps": 5}, "labels": {"y": 1}}[change]
+    pipeline.sample_to(tmp_path / "x.npy", n, **arguments)
+    assert starts[3:] == [0, 512, 1024]
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(n, **arguments))
+
+
+def test_a_part_that_was_cut_short_is_drawn_again(pipeline, starts, tmp_path):
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    part = sorted((tmp_path / "x.npy.parts").glob("*.safetensors"))[1]
+    part.write_bytes(part.read_bytes()[:100])
+    pipeline.sample_to(tmp_path / "x.npy", N)
+    assert starts[3:] == [512, 1024]
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
+
+
+def test_images_are_numbered_through_all_batches(tmp_path):
+    pipeline = fk.Pipeline.builder().data("digits").network("mlp", width=8, depth=1).sampling("euler", steps=1).build()
+    pipeline.sample_to(tmp_path / "whole", 300, y=3, batch_size=1000)
+    pipeline.sample_to(tmp_path / "parts", 300, y=3, batch_size=256)
+    names = sorted(path.name for path in (tmp_path / "whole/3").iterdir())
+    assert names == [f"{i:03d}.png" for i in range(300)]
+    for name in names:
+        one, two = (np.array(Image.open(tmp_path / f"{run}/3/{name}")).astype(int) for run in ("whole", "parts"))
+        assert abs(one - two).max() <= 1  # rounding: see `Pipeline.sample`
+
+
+def test_two_processes_share_the_batches_and_give_the_samples_of_one(folder, pipeline, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "flowkit"]
+    done = subprocess.run(
+        [*command, "sample", folder, "-n", str(N), "--out", "x.npy"],
+        cwd=tmp_path,
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1500 x 2 samples in x.npy") == 1
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
+
+
+def test_no_samples_make_no_file(pipeline, tmp_path):
+    with pytest.raises(fk.ConfigError, match="at least 1 sample; got 0"):
+        pipeline.sample_to(tmp_path / "x.npy", 0)
