@@ -9,8 +9,10 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import ConfigError, FlowkitError
-from .components import list_components, plugins, show
+from .components import list_components, plugins
 from .sampling import evaluate, sample
+from .schema import schema
+from .show import show
 from .training import train
 
 __all__ = ["app", "main"]
@@ -28,6 +30,7 @@ app.command()(evaluate)
 app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)
+app.command()(schema)
 
 
 def _version(wanted: bool) -> None:
