@@ -88,7 +88,7 @@ def _show_kind(kind: str, registry: Registry, console: Console) -> None:
 
 def _members(interface: type) -> Iterator[tuple[str, str, str]]:
     """What a subclass gives, and what it may give: each with the parameters and the first paragraph."""
-    abstract = getattr(interface, "__abstractmethods__", frozenset())
+    abstract: frozenset[str] = getattr(interface, "__abstractmethods__", frozenset())
     found = [
         ("gives" if name in abstract else "may give", _called(name, member), first_paragraph(member))
         for base in interface.__mro__

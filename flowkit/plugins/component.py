@@ -46,9 +46,8 @@ class Component:
     extra: str | None = None
 
     def __post_init__(self) -> None:
-        check_declaration(
-            "component", self.name, self.target if isinstance(self.target, str) else "a.class:Object", "target"
-        )
+        target = self.target if isinstance(self.target, str) else "a.class:Object"
+        check_declaration("component", self.name, target, "target")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ SLOW = 1.0
 
 
 def notes(manager: PluginManager) -> list[str]:
-    """A sentence for every plugin that failed or is slow, for every component that has no kind, for kinds in dispute."""
+    """A sentence for every plugin that failed or is slow, every component without a kind, every kind in dispute."""
     registry = manager.registry
     stray = [f"{entry.plugin} {entry.version}: {why_stray(entry, registry)}" for entry in registry.strays]
     disputes = dict.fromkeys(registry.contested.values())
@@ -25,7 +25,7 @@ def _of_records(records: list[PluginRecord]) -> Iterator[str]:
             yield f"{label} did not load: {record.error} (FLOWKIT_DISABLE_PLUGINS={record.name} leaves it out)"
         if record.seconds > SLOW:
             yield (
-                f"{label} took {record.seconds:.1f} s to load, and every command waits for it: its module should import "
-                f"flowkit.plugins alone, and name its classes as 'module:Class' "
+                f"{label} took {record.seconds:.1f} s to load, and every command waits for it: its module should "
+                f"import flowkit.plugins alone, and name its classes as 'module:Class' "
                 f"(FLOWKIT_DISABLE_PLUGINS={record.name} leaves it out)"
             )
