@@ -1,5 +1,6 @@
 """What the shell offers when TAB is pressed. Imports no component, and so no torch."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def complete_integrator(incomplete: str) -> Offers:
 
 def complete_config(incomplete: str) -> Offers:
     """Recipes, and YAML files."""
-    folder = Path(incomplete).parent if "/" in incomplete else Path()
+    folder = Path(os.path.dirname(incomplete))
     files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".yml")]
     folders = [path for path in sorted(folder.glob("*/")) if any(path.glob("*.y*ml"))]
     paths = [(str(path), "a file") for path in files] + [(f"{path}/", "a folder") for path in folders]
