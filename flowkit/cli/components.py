@@ -34,7 +34,8 @@ def list_components(
     console = Console(highlight=False)
     if rows.row_count:
         console.print(rows)
-        empty = [name for name in registry.kinds if not any(entry.component.kind == name for entry in registry)]
+        present = {entry.component.kind for entry in registry}
+        empty = [name for name in registry.kinds if name not in present]
         if kind is None and empty:
             console.print(f"\nkinds without a component: {', '.join(empty)} (flowkit show KIND)")
     elif kind:

@@ -81,8 +81,10 @@ class PluginManager:
         """A manager that holds every installed plugin."""
         manager = cls(environment)
         found = importlib.metadata.entry_points(group=PROJECT)
-        for point in sorted(found, key=lambda point: (_distribution(point)[0], point.name)):
-            distribution, version = _distribution(point)
+        distributions = {id(point.dist): point.dist for point in found}  # many points of one are one to read
+        origins = {key: _origin(distribution) for key, distribution in distributions.items()}
+        for point in sorted(found, key=lambda point: (origins[id(point.dist)][0], point.name)):
+            distribution, version = origins[id(point.dist)]
             manager.add(point, f"{distribution}:{point.name}", distribution, version)
         if manager._strict:
             for entry in manager.registry.strays:
@@ -257,7 +259,9 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower() + colon + plugin
 
 
-def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    dist = point.dist
-    # What a half-removed package leaves behind has neither.
-    return (dist.metadata["Name"] or "unknown", dist.metadata["Version"] or "0") if dist else ("unknown", "0")
+def _origin(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """The name and version of a distribution. What a half-removed package leaves behind has neither."""
+    if distribution is None:
+        return "unknown", "0"
+    metadata = distribution.metadata
+    return metadata["Name"] or "unknown", metadata["Version"] or "0"
