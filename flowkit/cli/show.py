@@ -57,8 +57,8 @@ def _show_component(kind: str, name: str, registry: Registry, console: Console) 
     form, sections = form_of(cls, registry.kinds), sections_of(cls)
     console.print(f"[bold]{kind} {name}[/]  {escape(entry.component.summary)}")
     console.print(f"{entry.target}, from {entry.distribution} {entry.version}", style="dim")
-    if deprecated := getattr(cls, "__deprecated__", None):
-        console.print(f"deprecated: {deprecated}", markup=False, style="yellow")
+    if "__deprecated__" in vars(cls):  # PEP 702
+        console.print(f"deprecated: {vars(cls)['__deprecated__']}", markup=False, style="yellow")
     _print_text(sections[""], console)
     settings = table("setting", "type", "default", "what it is")
     meanings = arguments_of(cls)

@@ -131,7 +131,7 @@ class _Schema:
         names = dict.fromkeys([self.registry.name_of(entry), entry.qualified])
         name = {"enum": list(names), "description": component.summary}
         properties = {"name": name} | _properties(form, self, arguments_of(cls), f"{self.key(entry)}.")
-        deprecated = {"deprecated": True} if getattr(cls, "__deprecated__", None) else {}
+        deprecated = {"deprecated": True} if "__deprecated__" in vars(cls) else {}
         described = {"description": component.summary or first_paragraph(cls)}
         return described | deprecated | _mapping(properties, _required(form))
 

@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["Setting", "settings_in_source"]
@@ -11,11 +10,14 @@ Setting = tuple[str, str, str]
 """Name, annotation and default, as they are written; an empty text for none."""
 
 
-def settings_in_source(target: str) -> list[Setting]:
-    """The parameters of the constructor of `module:Class`; none where its source does not show them.
+def settings_in_source(target: str, depth: int = 5) -> list[Setting]:
+    """The parameters of the constructor of `module:Class`; none where source texts do not show them.
 
-    Nothing is imported. So it is a guess, which `form_of` is not: a constructor that is inherited from another module
-    gives none.
+    Nothing is imported, so it is a guess, which `form_of` is not.
+
+    Arguments:
+        target: The class.
+        depth: Through how many modules a class that is imported there, or a base, is followed.
     """
     module, _, name = target.partition(":")
     try:
@@ -23,17 +25,16 @@ def settings_in_source(target: str) -> list[Setting]:
         body = ast.parse(path.read_text(encoding="utf-8")).body
     except (OSError, SyntaxError, ValueError, ImportError):
         return []
-    paths = [
-        alias.asname or alias.name
-        for node in body
-        if isinstance(node, ast.ImportFrom) and node.module == "pathlib"
-        for alias in node.names
-    ]
-    found = _settings(name, {node.name: node for node in body if isinstance(node, ast.ClassDef)})
-    return [
-        (setting, f"pathlib.{annotation}" if annotation in paths else annotation, default)
-        for setting, annotation, default in found
-    ]
+    imported = _imported(body, module if path.name == "__init__.py" else module.rpartition(".")[0])
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    while name in classes:
+        found = _own_settings(classes[name])
+        if found is not None:
+            return [(setting, _qualified(annotation, imported), default) for setting, annotation, default in found]
+        if len(classes[name].bases) != 1:
+            return []
+        name = ast.unparse(classes[name].bases[0])
+    return settings_in_source(imported[name], depth - 1) if name in imported and depth else []
 
 
 def _path_of(module: str) -> Path:
@@ -49,30 +50,39 @@ def _path_of(module: str) -> Path:
     return path
 
 
-def _settings(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[Setting]:
-    node = classes.get(name)
-    if node is None:
-        return
+def _imported(body: list[ast.stmt], package: str) -> dict[str, str]:
+    """The names that a module of this package imports from others, each with its `module:name`."""
+    found = {}
+    for node in body:
+        if isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, node.module] if node.module else parents)
+            found |= {alias.asname or alias.name: f"{module}:{alias.name}" for alias in node.names}
+    return found
+
+
+def _own_settings(node: ast.ClassDef) -> list[Setting] | None:
+    """The parameters of a constructor that the class itself has, as a dataclass or written out."""
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            yield from _parameters(item.args)
-            return
+            return _parameters(item.args)
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        for item in node.body:
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                yield item.target.id, _text(item.annotation), _text(item.value)
-        return
-    for base in node.bases:
-        yield from _settings(ast.unparse(base), classes)
+        fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+        return [(ast.unparse(item.target), _text(item.annotation), _text(item.value)) for item in fields]
+    return None
 
 
-def _parameters(arguments: ast.arguments) -> Iterator[Setting]:
+def _parameters(arguments: ast.arguments) -> list[Setting]:
     positional = arguments.args[1:]
-    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults)) + [*arguments.defaults]
-    for argument, default in zip(
-        [*positional, *arguments.kwonlyargs], [*defaults[-len(positional) :], *arguments.kw_defaults], strict=True
-    ):
-        yield argument.arg, _text(argument.annotation), _text(default)
+    defaults: list[ast.expr | None] = [None] * len(positional) + [*arguments.defaults]
+    parameters = [*positional, *arguments.kwonlyargs]
+    values = [*defaults[len(defaults) - len(positional) :], *arguments.kw_defaults]
+    return [(p.arg, _text(p.annotation), _text(value)) for p, value in zip(parameters, values, strict=True)]
+
+
+def _qualified(annotation: str, imported: dict[str, str]) -> str:
+    """`Path` as `pathlib.Path` where it comes from there: it is no slot for a path."""
+    return annotation.replace("Path", "pathlib.Path") if imported.get("Path") == "pathlib:Path" else annotation
 
 
 def _text(node: ast.expr | None) -> str:

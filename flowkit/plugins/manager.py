@@ -223,6 +223,8 @@ def installed_plugins() -> PluginManager:
 def _check(kinds: tuple[Kind, ...], components: tuple[Component, ...], recipes: tuple[Recipe, ...]) -> None:
     """Refuse declarations of one plugin that exclude each other, or the kinds of the core."""
     for kind in kinds:
+        if kind.name == "recipe":
+            raise ValueError("kind 'recipe': recipes are no components; give yours another name")
         for own in KINDS.values():
             if (own.name == kind.name) != (own.interface == kind.interface):
                 raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import PluginError, UnknownComponentError, did_you_mean
+from ..errors import FlowkitError, PluginError, UnknownComponentError, did_you_mean
 from .component import Component
 from .kinds import DeclaredKind, Kind, contested_kinds
 
@@ -117,7 +117,7 @@ class Registry:
     def of_kind(self, kind: str) -> list[Entry]:
         """Every component of one kind, sorted by name."""
         self.kind(kind)
-        return [entry for entry in self if entry.component.kind == kind]
+        return self._entries_of(kind)
 
     def find(self, kind: str, name: str) -> Entry:
         """The component called `name`, or `distribution/name`.
@@ -172,13 +172,16 @@ class Registry:
         """The component whose class this object is an instance of, if it is a registered one."""
         cls = type(instance)
         # A target may name another module than the one that defines the class: a package that exports it, say.
-        alike = [entry for entry in self.of_kind(kind) if entry.target.endswith(f":{cls.__qualname__}")]
+        alike = [entry for entry in self._entries_of(kind) if entry.target.endswith(f":{cls.__qualname__}")]
         return next((entry for entry in alike if self._is_class_of(entry, cls)), None)
+
+    def _entries_of(self, kind: str) -> list[Entry]:
+        return [entry for entry in self if entry.component.kind == kind]
 
     def _is_class_of(self, entry: Entry, cls: type) -> bool:
         try:
             return self.load(entry) is cls
-        except PluginError:
+        except FlowkitError:
             return False
 
     def _import(self, entry: Entry) -> type:
@@ -199,6 +202,9 @@ class Registry:
 
     def _unknown_kind(self, kind: str) -> str:
         text = f"there is no kind {kind!r}{did_you_mean(kind, self.kinds)}; kinds: {', '.join(self.kinds)}"
+        elsewhere = next((k for k, name in sorted(self._entries) if name == kind), None)
+        if elsewhere:
+            text += f" ({kind!r} is the name of a component of kind {elsewhere})"
         strays = [entry for entry in self.strays if entry.component.kind == kind]
         if strays:
             names = ", ".join(f"{entry.component.name!r} of {entry.distribution}" for entry in strays)

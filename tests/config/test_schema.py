@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
+from typing_extensions import deprecated
 
 import flowkit as fk
 from flowkit.config.choice import dump
@@ -218,6 +219,23 @@ def test_a_name_that_two_claim_is_valid_with_its_distribution_alone():
     assert agree(validator, {"data": "moons", "path": {"name": "stranger0/odd", "ratio": 0.1}}, plugins)
     assert agree(validator, {"data": "moons", "path": {"name": "stranger1/odd", "ratio": 0.1}}, plugins)
     assert not agree(validator, {"data": "moons", "path": {"name": "odd", "ratio": 0.1}}, plugins)
+
+
+def test_a_deprecated_component_is_marked_and_what_derives_from_it_is_not():
+    @deprecated("use gaussian", category=FutureWarning)
+    class Old(Odd):
+        """An old path."""
+
+    with pytest.warns(FutureWarning, match="use gaussian"):
+
+        class New(Old):
+            """A path that was made of it."""
+
+    definitions = fk.json_schema(with_strangers([Component("path", "old", Old), Component("path", "new", New)]))[
+        "$defs"
+    ]
+    assert definitions["path.old"]["deprecated"]
+    assert "deprecated" not in definitions["path.new"]
 
 
 def test_a_broken_component_is_left_out_and_named():

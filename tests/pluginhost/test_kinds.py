@@ -9,6 +9,7 @@ import pytest
 import flowkit as fk
 from flowkit.config.config import read_config
 from flowkit.config.form import form_of
+from flowkit.config.schema import schema_and_failures
 from flowkit.errors import ConfigError, PluginError, UnknownComponentError
 from flowkit.plugins import Component, Kind, PluginManager, hookimpl
 from flowkit.plugins.notes import notes
@@ -127,6 +128,36 @@ def test_two_plugins_that_do_not_agree_on_a_kind_are_named_when_it_is_used(other
     (note,) = notes(plugins)
     assert "one 1.0" in note
     assert "two 1.0" in note
+
+
+class Tower(fk.TimeSampler):
+    """A sampler whose clock has a default.
+
+    Arguments:
+        clock: Which clock.
+    """
+
+    def __init__(self, clock: Clock = Sundial(10.0)) -> None:  # noqa: B008
+        self.clock = clock
+
+    def sample(self, n, generator=None, device="cpu", dtype=None, path=None):
+        return None
+
+
+def test_a_kind_in_dispute_leaves_a_slot_to_its_default_and_the_schema_to_the_rest():
+    tower = Component("time", "tower", Tower)
+    plugins = manager(one=plugin(SUNDIAL, kinds=[CLOCK]), two=plugin(kinds=[OTHER_INTERFACE]), towers=plugin(tower))
+    assert fk.create("time", "tower", plugins=plugins).clock.latitude == 10.0
+    schema, failures = schema_and_failures(plugins)
+    assert schema["$defs"]["clock"] is False
+    assert "time.tower" in schema["$defs"]
+    assert len(failures) == 1
+    assert "FLOWKIT_DISABLE_PLUGINS" in failures[0]
+
+
+def test_recipe_is_no_name_of_a_kind():
+    record = manager(bad=plugin(kinds=[Kind("recipe", "mine:Recipe", "")])).records[-1]
+    assert "recipes are no components" in record.error
 
 
 @pytest.mark.parametrize("kind", [Kind("path", "mine:Path", ""), Kind("road", "flowkit.interfaces.path:Path", "")])
