@@ -5,6 +5,7 @@ names and of the mappings of its components. Where the two differ, the reader is
 "3" for the number 3, as pydantic does.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -120,9 +121,17 @@ class _Schema:
         for entry in self.registry.of_kind(kind):
             try:
                 self.registry.find(kind, self.registry.name_of(entry))
-                found[entry] = form_of(self.registry.load(entry), self.registry.kinds)
-            except FlowkitError as error:
-                self.failures.append(str(error))
+                form = form_of(self.registry.load(entry), self.registry.kinds)
+                _described(form, "")
+            except Exception as error:  # also whatever a type of a stranger's raises: it must take nobody down
+                known = isinstance(error, FlowkitError)
+                self.failures.append(
+                    str(error)
+                    if known
+                    else f"{kind} {entry.qualified} {entry.version}: {type(error).__name__}: {error}"
+                )
+            else:
+                found[entry] = form
         return found
 
     def _component(self, entry: Entry, form: Form) -> Json:
@@ -190,12 +199,20 @@ def _properties(form: Form, schema: _Schema, meanings: Mapping[str, str] | None 
     """The settings of a form; those that are plain values as pydantic describes them."""
     meanings = meanings or {}
     properties: Json = {name: schema.slot(slot, meanings.get(name, "")) for name, slot in form.slots.items()}
-    plain = form.model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}", schema_generator=_Lenient)
+    plain = _described(form, prefix)
     schema.definitions |= {prefix + name: definition for name, definition in plain.get("$defs", {}).items()}
     for name, setting in plain.get("properties", {}).items():
         described = {"description": meanings[name]} if name in meanings and "description" not in setting else {}
         properties[name] = described | setting
+        default = setting.get("default")
+        if isinstance(default, float) and not math.isfinite(default):  # JSON has no word for it
+            del properties[name]["default"]
     return properties
+
+
+def _described(form: Form, prefix: str) -> Json:
+    """What pydantic says of the plain settings."""
+    return form.model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}", schema_generator=_Lenient)
 
 
 def _required(form: Form) -> list[str]:

@@ -1,6 +1,8 @@
 """The JSON Schema for editors says the same of a configuration as the reader does."""
 
+import json
 import types
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import pytest
@@ -246,6 +248,40 @@ def test_a_broken_component_is_left_out_and_named():
         "path 'broken' of stranger0 1.0 cannot be imported: ModuleNotFoundError: No module named 'not_there_at_all'"
     ]
     assert not agree(Draft202012Validator(schema), {"data": "moons", "path": "broken"}, plugins)
+
+
+class Undescribed:
+    """A type that has no JSON Schema to give."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        return handler.generate_schema(int)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema, handler):
+        raise RuntimeError("no schema today")
+
+
+class Hidden(Odd):
+    """A path that editors cannot be told of."""
+
+    def __init__(self, secret: Undescribed) -> None:
+        self.secret = secret
+
+
+class Endless(Odd):
+    """A path with a default that JSON cannot write."""
+
+    def __init__(self, limit: float = float("inf"), anything: Callable[[int], int] | None = None) -> None:
+        self.limit, self.anything = limit, anything
+
+
+def test_what_json_has_no_words_for_is_left_open_or_left_out():
+    plugins = with_strangers([Component("path", "hidden", Hidden), Component("path", "endless", Endless)])
+    schema, failures = schema_and_failures(plugins)
+    assert failures == ["path stranger0/hidden 1.0: RuntimeError: no schema today"]
+    json.dumps(schema, allow_nan=False)
+    assert agree(Draft202012Validator(schema), {"data": "moons", "path": {"name": "endless", "limit": 3}}, plugins)
 
 
 def test_without_plugins_there_is_still_a_schema():
