@@ -52,7 +52,7 @@ def _path_of(module: str) -> Path:
 
 def _imported(body: list[ast.stmt], package: str) -> dict[str, str]:
     """The names that a module of this package imports from others, each with its `module:name`."""
-    found = {}
+    found: dict[str, str] = {}
     for node in body:
         if isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
