@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .conditions import drop_condition as drop_condition
     from .conditions import no_condition as no_condition
     from .conditions import select_condition as select_condition
+    from .config.schema import json_schema as json_schema
     from .divergence import Divergence as Divergence
     from .divergence import ExactDivergence as ExactDivergence
     from .divergence import Hutchinson as Hutchinson
@@ -91,6 +92,7 @@ _MODULES = {
         "no_condition",
         "select_condition",
     ),
+    "config.schema": ("json_schema",),
     "divergence": (
         "Divergence",
         "ExactDivergence",

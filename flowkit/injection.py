@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-__all__ = ["INJECTED", "EventShape", "Injected", "NumClasses", "Outputs"]
+__all__ = ["INJECTED", "INJECTED_ANNOTATIONS", "EventShape", "Injected", "NumClasses", "Outputs"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,6 @@ NumClasses = Annotated[int | None, Injected("num_classes")]
 
 INJECTED = frozenset({"event_shape", "num_classes", "outputs"})
 """The names of all of these values."""
+
+INJECTED_ANNOTATIONS = frozenset({"EventShape", "NumClasses", "Outputs"})
+"""How source text calls their annotations."""

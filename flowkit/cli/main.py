@@ -10,9 +10,11 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
-from .components import list_components, plugins, show
+from .components import list_components, plugins
 from .runs import runs
 from .sampling import evaluate, sample
+from .schema import schema
+from .show import show
 from .training import train
 
 __all__ = ["app", "main"]
@@ -31,6 +33,7 @@ app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)
 app.command()(runs)
+app.command()(schema)
 
 
 def _version(wanted: bool) -> None:

@@ -9,15 +9,23 @@ from rich.console import Console
 from ..config.files import override
 from ..errors import ConfigError
 from ..processes import launched
+from .completion import complete_integrator, complete_sampling_override
 
 __all__ = ["evaluate", "sample"]
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Settings of sampling to change, such as sampling.guidance.scale=3.", metavar="[S.K=V]..."),
+    typer.Argument(
+        help="Settings of sampling to change, such as sampling.guidance.scale=3.",
+        metavar="[S.K=V]...",
+        autocompletion=complete_sampling_override,
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="The run folder.")]
-IntegratorOption = Annotated[str | None, typer.Option(help="Another integrator (flowkit list integrator).")]
+IntegratorOption = Annotated[
+    str | None,
+    typer.Option(help="Another integrator (flowkit list integrator).", autocompletion=complete_integrator),
+]
 StepsOption = Annotated[int | None, typer.Option(help="Another number of steps.")]
 
 

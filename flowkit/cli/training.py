@@ -11,15 +11,25 @@ from ..config.files import override, read_yaml
 from ..errors import ConfigError, TrainingInterrupted
 from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
+from .completion import complete_config, complete_override
 
 __all__ = ["given_config", "train"]
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe (flowkit list recipe).")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a recipe (flowkit list recipe).", autocompletion=complete_config
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings to change, such as training.steps=500.", metavar="[S.K=V]..."),
+        typer.Argument(
+            help="Settings to change, such as training.steps=500.",
+            metavar="[S.K=V]...",
+            autocompletion=complete_override,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from ..errors import PluginError
 from ..injection import Injected
 from ..plugins.kinds import Kind
+from ..plugins.registry import resolve_target
 
 __all__ = ["REQUIRED", "Form", "Slot", "form_of", "plain_model"]
 
@@ -71,14 +72,13 @@ def form_of(cls: type, kinds: Mapping[str, Kind]) -> Form:
     """
     if isinstance(config := getattr(cls, "Config", None), type) and issubclass(config, BaseModel):
         return Form(config)
-    interfaces = {kind.interface: kind.name for kind in kinds.values()}
     slots: dict[str, Slot] = {}
     injected: dict[str, str] = {}
     plain: dict[str, tuple[Any, Any]] = {}
     for parameter, hint in _parameters(cls):
         if marker := _injected(hint):
             injected[parameter.name] = marker.value
-        elif slot := _slot(hint, parameter.default, interfaces):
+        elif slot := _slot(hint, parameter.default, kinds):
             slots[parameter.name] = slot
         else:
             default = ... if parameter.default is REQUIRED else parameter.default
@@ -87,7 +87,10 @@ def form_of(cls: type, kinds: Mapping[str, Kind]) -> Form:
         return Form(plain_model(cls.__name__, plain), slots, injected)
     except Exception as error:  # pydantic knows no such type
         reason = str(error).partition("\n")[0]
-        raise PluginError(f"{cls.__qualname__}: its settings cannot be checked: {reason}") from error
+        raise PluginError(
+            f"{cls.__qualname__}: its settings cannot be checked: {reason} "
+            "(a class can be a setting only where it is the interface of a kind that a loaded plugin declares)"
+        ) from error
 
 
 def plain_model(name: str, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
@@ -134,7 +137,7 @@ def _injected(hint: Any) -> Injected | None:
     return None
 
 
-def _slot(hint: Any, default: Any, interfaces: Mapping[str, str]) -> Slot | None:
+def _slot(hint: Any, default: Any, kinds: Mapping[str, Kind]) -> Slot | None:
     if typing.get_origin(hint) is Annotated:
         hint = hint.__origin__
     optional = False
@@ -149,5 +152,16 @@ def _slot(hint: Any, default: Any, interfaces: Mapping[str, str]) -> Slot | None
         hint = typing.get_args(hint)[0]
     if not isinstance(hint, type):
         return None
-    kind = interfaces.get(f"{hint.__module__}:{hint.__qualname__}")
+    kind = next((kind.name for kind in kinds.values() if _is_interface(hint, kind)), None)
     return Slot(kind, default, optional, many) if kind else None
+
+
+def _is_interface(cls: type, kind: Kind) -> bool:
+    """Whether a class is the interface of a kind, which may be declared by the package that exports it."""
+    module, _, name = kind.interface.partition(":")
+    if name != cls.__qualname__:
+        return False
+    try:
+        return module == cls.__module__ or resolve_target(kind.interface) is cls
+    except Exception:  # an interface that does not import is nobody's
+        return False

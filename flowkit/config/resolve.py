@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import FlowkitError, Problem, did_you_mean
-from ..plugins.registry import Entry, Registry, resolve_target
+from ..plugins.registry import Entry, Registry
 from .choice import Choice
 from .form import REQUIRED, Form, Slot, form_of
 
@@ -111,7 +111,11 @@ class Resolver:
         return Choice(entry.component.kind, entry, settings, name=self.registry.name_of(entry))
 
     def _instance(self, kind: str, given: Any, where: str) -> Choice | None:
-        interface = resolve_target(self.registry.kinds[kind].interface)
+        try:
+            interface = self.registry.interface(kind)
+        except FlowkitError as error:
+            self.problem(where, str(error))
+            return None
         if not isinstance(given, interface):
             self.problem(
                 where,

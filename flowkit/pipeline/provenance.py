@@ -6,20 +6,23 @@ from typing import Any
 
 from ..config.config import Config
 from ..errors import ConfigError, FlowkitError, Problem
+from ..plugins.api import PLUGIN_API
 from ..plugins.manager import PluginManager
 
 __all__ = ["check_provenance", "provenance", "qualified"]
 
 
 def provenance(config: Config) -> dict[str, Any]:
-    """The versions behind a configuration: `{python packages}` and `kind/name` to `distribution version`."""
+    """The versions behind a configuration: of Python packages, of the plugin API, and of every component,
+    `kind/name` to `distribution version`.
+    """
     components = {
         f"{choice.kind}/{choice.name}": f"{choice.entry.distribution} {choice.entry.version}"
         for choice in config.choices()
         if choice.entry is not None
     }
     packages = {name: _version(name) for name in ("flowkit-torch", "torch", "accelerate")}
-    return {"packages": packages, "components": dict(sorted(components.items()))}
+    return {"packages": packages, "plugin_api": PLUGIN_API, "components": dict(sorted(components.items()))}
 
 
 def check_provenance(

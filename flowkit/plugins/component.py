@@ -3,17 +3,23 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["Component", "Recipe"]
+__all__ = ["Component", "Recipe", "check_declaration", "check_target"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.\-]*")
 
 
-def _check(what: str, name: str, target: str) -> None:
+def check_declaration(what: str, name: str, target: str, role: str) -> None:
+    """Refuse a name or a target that has not the form of one."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{what} name {name!r}: use lower case letters, digits and underscores")
+    check_target(what, name, target, role)
+
+
+def check_target(what: str, name: str, target: str, role: str) -> None:
+    """Refuse what is not `package.module:Name`."""
     if not _TARGET.fullmatch(target):
-        raise ValueError(f"{what} {name!r}: target {target!r} is not of the form 'package.module:Name'")
+        raise ValueError(f"{what} {name!r}: {role} {target!r} is not of the form 'package.module:Name'")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Component:
     extra: str | None = None
 
     def __post_init__(self) -> None:
-        _check("component", self.name, self.target if isinstance(self.target, str) else "a.class:Object")
+        target = self.target if isinstance(self.target, str) else "a.class:Object"
+        check_declaration("component", self.name, target, "target")
 
 
 @dataclass(frozen=True)
@@ -58,4 +65,4 @@ class Recipe:
     summary: str = ""
 
     def __post_init__(self) -> None:
-        _check("recipe", self.name, self.target)
+        check_declaration("recipe", self.name, self.target, "target")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pluggy
 
 from .component import Component, Recipe
+from .kinds import Kind
 
 __all__ = ["PROJECT", "FlowkitHooks", "hookimpl"]
 
@@ -15,6 +16,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 class FlowkitHooks:
     """Every hook, with when it is called and what it returns."""
+
+    @hookspec
+    def flowkit_kinds(self) -> Iterable[Kind]:  # type: ignore[empty-body]
+        """Kinds of component that the plugin adds. Called once, at discovery: import nothing heavy here."""
 
     @hookspec
     def flowkit_components(self) -> Iterable[Component]:  # type: ignore[empty-body]

@@ -4,19 +4,22 @@ import functools
 import importlib.metadata
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pluggy
 
+from .. import __version__
 from ..errors import PluginError, UnknownComponentError, did_you_mean
+from .api import api_of, check_api
 from .component import Component, Recipe
 from .hookspecs import PROJECT, FlowkitHooks
-from .kinds import KINDS, Kind
+from .kinds import KINDS, DeclaredKind, Kind
 from .registry import Entry, Registry
 
-__all__ = ["PluginManager", "PluginRecord", "installed_plugins"]
+__all__ = ["PluginManager", "PluginRecord", "installed_plugins", "why_stray"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class PluginRecord:
         error: Why it failed, one line.
         components: What it registered.
         recipes: The recipes it registered.
+        kinds: The kinds of component that it adds.
+        api: The version of the plugin API that it is made for.
+        seconds: How long it took to import its module and to call its hooks.
     """
 
     name: str
@@ -40,6 +46,9 @@ class PluginRecord:
     error: str = ""
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    api: int = 1
+    seconds: float = 0.0
 
 
 class PluginManager:
@@ -62,7 +71,6 @@ class PluginManager:
         self._only = _names(environment.get("FLOWKIT_PLUGINS"))
         self._disabled = _names(environment.get("FLOWKIT_DISABLE_PLUGINS")) or frozenset()
         self._strict = environment.get("FLOWKIT_STRICT_PLUGINS", "") not in ("", "0")
-        self.kinds: dict[str, Kind] = dict(KINDS)
         self.hooks = pluggy.PluginManager(PROJECT)
         self.hooks.add_hookspecs(FlowkitHooks)
         self.records: list[PluginRecord] = []
@@ -73,9 +81,14 @@ class PluginManager:
         """A manager that holds every installed plugin."""
         manager = cls(environment)
         found = importlib.metadata.entry_points(group=PROJECT)
-        for point in sorted(found, key=lambda point: (_distribution(point)[0], point.name)):
-            distribution, version = _distribution(point)
+        distributions = {id(point.dist): point.dist for point in found}  # many points of one are one to read
+        origins = {key: _origin(distribution) for key, distribution in distributions.items()}
+        for point in sorted(found, key=lambda point: (origins[id(point.dist)][0], point.name)):
+            distribution, version = origins[id(point.dist)]
             manager.add(point, f"{distribution}:{point.name}", distribution, version)
+        if manager._strict:
+            for entry in manager.registry.strays:
+                raise PluginError(f"plugin {entry.plugin} {entry.version}: {why_stray(entry, manager.registry)}")
         return manager
 
     def add(self, plugin: Any, name: str, distribution: str = "local", version: str = "0") -> PluginRecord:
@@ -86,15 +99,17 @@ class PluginManager:
         if self._is_disabled(name, distribution):
             record = PluginRecord(name, distribution, version, "disabled")
         else:
+            start = time.perf_counter()
             try:
                 record = self._take_in(plugin, name, distribution, version)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a plugin may even exit: it must take nobody down
-                reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+                reason = _reason(error, distribution)
                 if self._strict:
                     raise PluginError(f"plugin {name} {version} failed: {reason}") from error
                 record = PluginRecord(name, distribution, version, "failed", reason)
+            record = replace(record, seconds=time.perf_counter() - start)
         self.records.append(record)
         self._registry = None
         return record
@@ -109,7 +124,12 @@ class PluginManager:
                 for component in record.components
             ]
             failures = {record.name: record.error for record in self.records if record.status == "failed"}
-            self._registry = Registry(self.kinds, entries, failures)
+            declared = [
+                DeclaredKind(kind, record.distribution, record.version)
+                for record in self.records
+                for kind in record.kinds
+            ]
+            self._registry = Registry(KINDS, entries, failures, declared)
         return self._registry
 
     @property
@@ -139,16 +159,29 @@ class PluginManager:
     def _take_in(self, plugin: Any, name: str, distribution: str, version: str) -> PluginRecord:
         if isinstance(plugin, importlib.metadata.EntryPoint):
             plugin = plugin.load()
+        api = api_of(plugin)
+        check_api(api, distribution)
+        self._check_new(plugin, name)
         self.hooks.register(plugin, name)
         try:
             self._check_hooks(plugin)
+            kinds = tuple(self._call(plugin, "flowkit_kinds", Kind))
             components = tuple(self._call(plugin, "flowkit_components", Component))
             recipes = tuple(self._call(plugin, "flowkit_recipes", Recipe))
-            self._check(components, recipes)
+            _check(kinds, components, recipes)
         except BaseException:
             self.hooks.unregister(plugin)
             raise
-        return PluginRecord(name, distribution, version, "ok", "", components, recipes)
+        return PluginRecord(name, distribution, version, "ok", "", components, recipes, kinds, api)
+
+    def _check_new(self, plugin: Any, name: str) -> None:
+        """Refuse a plugin that is there already: a distribution that is installed twice, under two names, say."""
+        if self.hooks.has_plugin(name):
+            raise ValueError(f"a plugin called {name} is loaded already: give one of the two entry points another name")
+        if self.hooks.is_registered(plugin):
+            raise ValueError(
+                f"what it names is loaded already, as {self.hooks.get_name(plugin)}: remove one of the two entry points"
+            )
 
     def _check_hooks(self, plugin: Any) -> None:
         """Refuse an implementation of a hook that there is none of: its name is misspelt."""
@@ -167,29 +200,53 @@ class PluginManager:
                         raise TypeError(f"{hook} yielded {item!r}, not a {expected.__name__}")
                     yield item
 
-    def _check(self, components: tuple[Component, ...], recipes: tuple[Recipe, ...]) -> None:
-        seen: set[tuple[str, str]] = set()
-        for component in components:
-            if component.kind not in self.kinds:
-                raise ValueError(
-                    f"component {component.name!r} is of an unknown kind {component.kind!r}"
-                    f"{did_you_mean(component.kind, self.kinds)}"
-                )
-            if (component.kind, component.name) in seen:
-                raise ValueError(f"{component.kind} {component.name!r} is declared twice")
-            seen.add((component.kind, component.name))
-        if len({recipe.name for recipe in recipes}) < len(recipes):
-            raise ValueError("a recipe is declared twice")
-
     def _is_disabled(self, name: str, distribution: str) -> bool:
         names = {_normalized(name), _normalized(distribution)}
         return bool(names & self._disabled) or (self._only is not None and not names & self._only)
+
+
+def why_stray(entry: Entry, registry: Registry) -> str:
+    """Why a component of an unknown kind cannot be used."""
+    kind, name = entry.component.kind, entry.component.name
+    return (
+        f"component {name!r} is of an unknown kind {kind!r}{did_you_mean(kind, registry.kinds)}: "
+        "no plugin that is loaded declares it"
+    )
 
 
 @functools.cache
 def installed_plugins() -> PluginManager:
     """The installed plugins, discovered once; what every `plugins=None` argument means."""
     return PluginManager.discover()
+
+
+def _check(kinds: tuple[Kind, ...], components: tuple[Component, ...], recipes: tuple[Recipe, ...]) -> None:
+    """Refuse declarations of one plugin that exclude each other, or the kinds of the core."""
+    for kind in kinds:
+        if kind.name == "recipe":
+            raise ValueError("kind 'recipe': recipes are no components; give yours another name")
+        for own in KINDS.values():
+            if (own.name == kind.name) != (own.interface == kind.interface):
+                raise ValueError(
+                    f"kind {kind.name!r} with the interface {kind.interface}: flowkit's own kind {own.name!r} has the "
+                    f"interface {own.interface}; give yours another name and an interface of its own"
+                )
+    for what, names in {
+        "kind": [kind.name for kind in kinds],
+        "component": [f"{component.kind} {component.name}" for component in components],
+        "recipe": [recipe.name for recipe in recipes],
+    }.items():
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{what} {twice[0]!r} is declared twice")
+
+
+def _reason(error: BaseException, distribution: str) -> str:
+    """Why a plugin failed, in one line."""
+    reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == PROJECT:
+        reason += f"; flowkit {__version__} has no such name: upgrade flowkit-torch or {distribution}"
+    return reason
 
 
 def _names(text: str | None) -> frozenset[str] | None:
@@ -204,7 +261,9 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower() + colon + plugin
 
 
-def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    dist = point.dist
-    # What a half-removed package leaves behind has neither.
-    return (dist.metadata["Name"] or "unknown", dist.metadata["Version"] or "0") if dist else ("unknown", "0")
+def _origin(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """The name and version of a distribution. What a half-removed package leaves behind has neither."""
+    if distribution is None:
+        return "unknown", "0"
+    metadata = distribution.metadata
+    return metadata["Name"] or "unknown", metadata["Version"] or "0"

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import PluginError, UnknownComponentError, did_you_mean
+from ..errors import FlowkitError, PluginError, UnknownComponentError, did_you_mean
 from .component import Component
-from .kinds import Kind
+from .kinds import DeclaredKind, Kind, contested_kinds
 
 __all__ = ["Entry", "Registry", "resolve_target"]
 
@@ -44,10 +44,15 @@ class Registry:
     """All components of all loaded plugins, by kind and name.
 
     Arguments:
-        kinds: The kinds there are.
+        kinds: The kinds that the core knows.
         entries: The components, with where each comes from.
         failures: Plugins that did not load, `distribution:entry_point` to reason; quoted when a name is
             not found.
+        declared: The kinds that plugins add.
+
+    Attributes:
+        kinds: Every kind, those of plugins included.
+        strays: Components of kinds that no loaded plugin declares; they cannot be used.
     """
 
     def __init__(
@@ -55,22 +60,64 @@ class Registry:
         kinds: Mapping[str, Kind],
         entries: Iterable[Entry] = (),
         failures: Mapping[str, str] | None = None,
+        declared: Iterable[DeclaredKind] = (),
     ) -> None:
+        declared = list(declared)
         self.kinds = dict(kinds)
+        for claim in declared:
+            self.kinds.setdefault(claim.kind.name, claim.kind)
         self.failures = dict(failures or {})
+        self.contested = contested_kinds(declared)
+        self.strays: list[Entry] = []
+        self._origins = {claim.kind.name: f"{claim.distribution} {claim.version}" for claim in reversed(declared)}
         self._entries: dict[tuple[str, str], list[Entry]] = {}
         for entry in entries:
-            self._entries.setdefault((entry.component.kind, entry.component.name), []).append(entry)
+            if entry.component.kind in self.kinds:
+                self._entries.setdefault((entry.component.kind, entry.component.name), []).append(entry)
+            else:
+                self.strays.append(entry)
         self._loaded: dict[Entry, type] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         for _, entries in sorted(self._entries.items()):
             yield from entries
 
+    def kind(self, name: str) -> Kind:
+        """The kind of that name.
+
+        Raises:
+            UnknownComponentError: There is none, or plugins do not agree on what it is.
+        """
+        if name not in self.kinds:
+            raise UnknownComponentError(self._unknown_kind(name))
+        if name in self.contested:
+            raise UnknownComponentError(self.contested[name])
+        return self.kinds[name]
+
+    def origin(self, kind: str) -> str:
+        """The distribution that declares a kind, with its version; empty for the kinds of the core."""
+        return self._origins.get(kind, "")
+
+    def interface(self, kind: str) -> type:
+        """Import the interface of a kind.
+
+        Raises:
+            PluginError: It cannot be imported, or is no class.
+        """
+        target = self.kind(kind).interface
+        label = f"kind {kind!r} of {self.origin(kind) or 'flowkit'}: its interface {target}"
+        try:
+            found = resolve_target(target)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{label} cannot be imported: {type(error).__name__}: {error}") from error
+        if not isinstance(found, type):
+            raise PluginError(f"{label} is not a class")
+        return found
+
     def of_kind(self, kind: str) -> list[Entry]:
         """Every component of one kind, sorted by name."""
-        self._kind(kind)
-        return [entry for entry in self if entry.component.kind == kind]
+        self.kind(kind)
+        return self._entries_of(kind)
 
     def find(self, kind: str, name: str) -> Entry:
         """The component called `name`, or `distribution/name`.
@@ -78,7 +125,7 @@ class Registry:
         Raises:
             UnknownComponentError: No plugin provides it, or several do.
         """
-        self._kind(kind)
+        self.kind(kind)
         distribution, _, short = name.rpartition("/")
         found = self._entries.get((kind, short), [])
         if distribution:
@@ -125,13 +172,16 @@ class Registry:
         """The component whose class this object is an instance of, if it is a registered one."""
         cls = type(instance)
         # A target may name another module than the one that defines the class: a package that exports it, say.
-        alike = [entry for entry in self.of_kind(kind) if entry.target.endswith(f":{cls.__qualname__}")]
+        alike = [entry for entry in self._entries_of(kind) if entry.target.endswith(f":{cls.__qualname__}")]
         return next((entry for entry in alike if self._is_class_of(entry, cls)), None)
+
+    def _entries_of(self, kind: str) -> list[Entry]:
+        return [entry for entry in self if entry.component.kind == kind]
 
     def _is_class_of(self, entry: Entry, cls: type) -> bool:
         try:
             return self.load(entry) is cls
-        except PluginError:
+        except FlowkitError:
             return False
 
     def _import(self, entry: Entry) -> type:
@@ -142,7 +192,7 @@ class Registry:
                 target = resolve_target(target)
             except (Exception, SystemExit) as error:
                 raise PluginError(_why_not_loaded(entry, label, error)) from error
-        interface = resolve_target(self.kinds[component.kind].interface)
+        interface = self.interface(component.kind)
         if not (isinstance(target, type) and issubclass(target, interface)):
             raise PluginError(
                 f"{label} of {entry.distribution} {entry.version}: {entry.target} is not a subclass of "
@@ -150,12 +200,17 @@ class Registry:
             )
         return target
 
-    def _kind(self, kind: str) -> Kind:
-        if kind not in self.kinds:
-            raise UnknownComponentError(
-                f"there is no kind {kind!r}{did_you_mean(kind, self.kinds)}; kinds: {', '.join(self.kinds)}"
-            )
-        return self.kinds[kind]
+    def _unknown_kind(self, kind: str) -> str:
+        text = f"there is no kind {kind!r}{did_you_mean(kind, self.kinds)}; kinds: {', '.join(self.kinds)}"
+        elsewhere = next((k for k, name in sorted(self._entries) if name == kind), None)
+        if elsewhere:
+            text += f" ({kind!r} is the name of a component of kind {elsewhere})"
+        strays = [entry for entry in self.strays if entry.component.kind == kind]
+        if strays:
+            names = ", ".join(f"{entry.component.name!r} of {entry.distribution}" for entry in strays)
+            text += f"\n{names} is of this kind, but no plugin that is loaded declares it: install the one that does"
+            text += self._quoted_failures()
+        return text
 
     def _unknown(self, kind: str, name: str) -> str:
         names = sorted({entry.component.name for entry in self.of_kind(kind)})
@@ -164,9 +219,13 @@ class Registry:
         elsewhere = sorted(k for k, n in self._entries if n == name and k != kind)
         if elsewhere:
             text += f" ({name!r} is the name of a component of kind {' and '.join(elsewhere)})"
-        for plugin, reason in self.failures.items():
-            text += f"\nplugin {plugin} did not load, and may have provided it: {reason}"
-        return text
+        return text + self._quoted_failures()
+
+    def _quoted_failures(self) -> str:
+        return "".join(
+            f"\nplugin {plugin} did not load, and may have provided it: {reason}"
+            for plugin, reason in self.failures.items()
+        )
 
 
 def resolve_target(target: str) -> Any:

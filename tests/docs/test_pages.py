@@ -234,7 +234,7 @@ def mentioned():
 @pytest.mark.parametrize("words", list(mentioned()))
 def test_a_command_that_a_page_mentions_exists_with_its_options(words):
     command = typer.main.get_command(app)
-    known = command.commands | {"--help": None, "--version": None}
+    known = {*command.commands, "--help", *(name for parameter in command.params for name in parameter.opts)}
     assert words[0] in known, f"there is no command {words[0]!r}"
     if words[0] in command.commands:
         options = {name for parameter in command.commands[words[0]].params for name in parameter.opts}
