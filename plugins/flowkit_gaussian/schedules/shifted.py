@@ -60,7 +60,7 @@ class Shifted(Schedule):
         return time * self.shift / (1 - time + self.shift * time)
 
     def _time(self, t: Tensor) -> Tensor:
-        """t' in float64, where the device has it: in the type of t it could round to 1, where beta is 0."""
+        """The time t', in float64 where the device has that: in the type of t it could round to 1, where beta is 0."""
         t = t if t.device.type == "mps" else t.double()
         return t / (t + self.shift * (1 - t))
 
