@@ -71,5 +71,6 @@ class _CFGZeroStar(Guided):
 def _projection(wanted: Tensor, onto: Tensor) -> Tensor:
     """S u: the multiple of `onto` that is nearest to `wanted`, for each sample."""
     product, square = ((onto * other).flatten(1).sum(1) for other in (wanted, onto))
-    factor = torch.where(square > 0, product / square, 0.0)  # no multiple of nothing is nearer than another
+    # No multiple of nothing is nearer than another: 0 is taken, and 0 / 0 not computed, which would spoil gradients.
+    factor = product / torch.where(square > 0, square, 1.0)
     return factor.reshape(-1, *(1,) * (onto.ndim - 1)) * onto

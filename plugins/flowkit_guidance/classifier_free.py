@@ -92,11 +92,16 @@ def _extrapolate(conditional: Tensor, unconditional: Tensor, scale: float | Tens
 
 
 def _contrast(wanted: Tensor, found: Tensor) -> Tensor:
-    """The ratio of the standard deviations of each sample; 1 where there is no contrast to change."""
-    wanted, found = (_deviation(field) for field in (wanted, found))
-    return torch.where(found > 0, wanted / found, 1.0)
+    """The ratio of the standard deviations of each sample; 1 where there is no contrast to change.
+
+    Neither 0 / 0 nor the root of 0 is computed even where it is not used: it would make gradients NaN.
+    """
+    wanted, found = (_variance(field) for field in (wanted, found))
+    both = (wanted > 0) & (found > 0)
+    ratio = torch.where(both, wanted, 1.0) / torch.where(both, found, 1.0)
+    return torch.where((wanted == 0) & (found > 0), 0.0, ratio.sqrt())
 
 
-def _deviation(field: Tensor) -> Tensor:
-    flat = field.flatten(1).std(dim=1, correction=0)
+def _variance(field: Tensor) -> Tensor:
+    flat = field.flatten(1).var(dim=1, correction=0)
     return flat.reshape(-1, *(1,) * (field.ndim - 1))

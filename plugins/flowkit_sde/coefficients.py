@@ -47,7 +47,8 @@ class BetaDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, table 2 (w_t = sigma_t and its kin). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT: near to the form `sigma` of `compute_diffusion` in its code, where beta_t is w_t, not its
+        root. https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:
@@ -80,7 +81,7 @@ class SBDMDiffusion(DiffusionCoefficient):
 
     References:
         Song et al. 2021, Score-Based Generative Modeling through SDEs, section 3.3. https://arxiv.org/abs/2011.13456
-        Ma et al. 2024, SiT, table 2 (SBDM). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the form `SBDM` of `compute_diffusion` in its code. https://arxiv.org/abs/2401.08740
     """
 
     def __init__(
@@ -120,7 +121,8 @@ class LinearDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, `linear` in its code (w_t = sigma_t^2). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the form `linear` of `compute_diffusion` in its code (w_t = sigma_t^2).
+        https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:
@@ -138,7 +140,8 @@ class DecreasingDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, table 2 (w_t = sigma_t^2 = (cos(pi t) + 1)^2 / 4). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the form `decreasing` of `compute_diffusion` in its code (w_t = (cos(pi t) + 1)^2 / 4).
+        https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:
@@ -156,7 +159,8 @@ class IncreasingDecreasingDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, table 2 (w_t = sigma_t^2 = sin^2(pi t)). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the form that its code calls increasing-decreasing (w_t = sin^2(pi t)).
+        https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:

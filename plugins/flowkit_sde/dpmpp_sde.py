@@ -38,7 +38,8 @@ class DPMppSDE(GaussianIntegrator):
     Weak order 2.
 
     References:
-        Lu et al. 2022, DPM-Solver++, section 5 and appendix B (SDE-DPM-Solver++(2M)). https://arxiv.org/abs/2211.01095
+        Lu et al. 2022, DPM-Solver++, the solvers of diffusion SDEs (SDE-DPM-Solver++(2M)).
+        https://arxiv.org/abs/2211.01095
     """
 
     order = 1

@@ -25,7 +25,7 @@ class SDEIntegrator(Integrator):
         last_step: Which.
 
     References:
-        Ma et al. 2024, SiT, section 3.4 and the option `--last-step` of its code. https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the option `--last-step` of its code. https://arxiv.org/abs/2401.08740
     """
 
     stochastic = True

@@ -30,7 +30,7 @@ class SRK(SDEIntegrator):
 
     References:
         Roessler 2010, Runge-Kutta Methods for the Strong Approximation of Solutions of SDEs, SIAM J. Numer. Anal. 48,
-        section 6 (the scheme SRA1 and its conditions of order).
+        the scheme SRA1 for additive noise and its conditions of order.
         Kloeden and Platen 1992, Numerical Solution of Stochastic Differential Equations, sections 10.4 and 11.2.
     """
 

@@ -28,7 +28,8 @@ class StochasticHeun(SDEIntegrator):
 
     References:
         Kloeden and Platen 1992, Numerical Solution of Stochastic Differential Equations, sections 14.2 and 15.5.
-        Ma et al. 2024, SiT, section 3.4. https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, the method `Heun` of its SDE sampler, which adds the noise before both drifts.
+        https://arxiv.org/abs/2401.08740
     """
 
     order = 1

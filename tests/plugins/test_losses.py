@@ -161,11 +161,12 @@ def test_conditional_and_marginal_loss_have_the_same_gradient(matching, name, or
     assert (0.1 * marginal.mean(0).abs() > LIMIT * standard_errors(difference)).any()
 
 
+@every_oracle
 @every_schedule
 @every_matching
-def test_conditional_and_marginal_loss_differ_by_a_number_that_no_weight_changes(matching, name):
+def test_conditional_and_marginal_loss_differ_by_a_number_that_no_weight_changes(matching, name, oracle):
     """That number is the variance of the conditional field about the marginal one. All on paired samples."""
-    problem = Problem(matching, name, n=20_000)
+    problem = Problem(matching, name, n=20_000, oracle=oracle)
     with torch.no_grad():
         first, second = (problem.conditional(net) - problem.marginal(net) for net in (Small(0), Small(1)))
     spread = (problem.target() - problem.exact).square().mean(1)

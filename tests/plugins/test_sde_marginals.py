@@ -1,4 +1,7 @@
-"""Every SDE integrator with every diffusion coefficient, and every sampler with its own noise, keeps the marginals."""
+"""Every SDE integrator with every diffusion coefficient, and every sampler with its own noise, keeps the marginals.
+
+In the plane, by moments of a few hundred samples. How sharply many samples tell a wrong drift is in `test_sde_laws`.
+"""
 
 import functools
 import math
@@ -96,12 +99,12 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("coefficient", COEFFICIENTS)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_every_diffusion_coefficient_keeps_the_marginals(name, coefficient, scale):
+def test_every_diffusion_coefficient_keeps_the_marginals(name, coefficient):
+    """At the size at which the noise counts most."""
     integrator, steps, noise = SOLVERS[name]
-    assert_marginals("condot", [integrator] * 2, COEFFICIENTS[coefficient](scale), steps, noise)
+    assert_marginals("condot", [integrator] * 2, COEFFICIENTS[coefficient](2.0), steps, noise)
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -36,23 +36,23 @@ class Shifted(Schedule):
 
     def alpha(self, t: Tensor) -> Tensor:
         """That of the schedule at t'."""
-        return self.schedule.alpha(self._time(t))
+        return self.schedule.alpha(self._time(t)).to(t.dtype)
 
     def beta(self, t: Tensor) -> Tensor:
         """That of the schedule at t'."""
-        return self.schedule.beta(self._time(t))
+        return self.schedule.beta(self._time(t)).to(t.dtype)
 
     def alpha_dot(self, t: Tensor) -> Tensor:
         """That of the schedule at t', times dt'/dt."""
-        return self.schedule.alpha_dot(self._time(t)) * self._pace(t)
+        return (self.schedule.alpha_dot(self._time(t)) * self._pace(t)).to(t.dtype)
 
     def beta_dot(self, t: Tensor) -> Tensor:
         """That of the schedule at t', times dt'/dt."""
-        return self.schedule.beta_dot(self._time(t)) * self._pace(t)
+        return (self.schedule.beta_dot(self._time(t)) * self._pace(t)).to(t.dtype)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """That of the schedule at t'."""
-        return self.schedule.log_snr(self._time(t))
+        return self.schedule.log_snr(self._time(t)).to(t.dtype)
 
     def time_of_log_snr(self, log_snr: Tensor) -> Tensor:
         """The time whose t' is that of the schedule."""
@@ -60,6 +60,8 @@ class Shifted(Schedule):
         return time * self.shift / (1 - time + self.shift * time)
 
     def _time(self, t: Tensor) -> Tensor:
+        """The time t', in float64 where the device has that: in the type of t it could round to 1, where beta is 0."""
+        t = t if t.device.type == "mps" else t.double()
         return t / (t + self.shift * (1 - t))
 
     def _pace(self, t: Tensor) -> Tensor:
