@@ -24,6 +24,10 @@ class Coupling(ABC):
     independent: ClassVar[bool] = False
     """Whether x0 says nothing of z. The score of a path that knows p_t(x|z) alone rests on it."""
 
+    ahead: bool = False
+    """Whether pairing takes about as long as a step of a small network, so that training should prepare pairs ahead, in
+    a thread of its own while steps run. `pair` then must not touch what the steps touch; no result depends on it."""
+
     @abstractmethod
     def pair(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
