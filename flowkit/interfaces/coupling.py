@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition
+from .data import DataSpec
 
 __all__ = ["Coupling"]
 
@@ -40,3 +41,12 @@ class Coupling(ABC):
             y: Their conditions, which stay with their z.
             generator: The source of any randomness.
         """
+
+    def problems(self, spec: DataSpec) -> list[str]:
+        """Why this does not go with such data. Independent x0 and z there are none where data come in pairs."""
+        if self.independent and spec.paired:
+            return [
+                f"the data come in pairs (x0, z), which {type(self).__name__} takes for independent: use the coupling "
+                f"'given'"
+            ]
+        return []

@@ -31,7 +31,7 @@ class PairsState(NamedTuple):
 
 
 class Pairs(Iterator[Pair]):
-    """An endless stream of pairs: a batch of data, conditions dropped, x0 drawn, and both coupled.
+    """An endless stream of pairs: a batch of data, conditions dropped, x0 drawn (or those of the data), both coupled.
 
     Within `with pairs:` the pairs of a coupling that asks for it (`Coupling.ahead`) are prepared ahead, in one thread,
     while the steps before them run. They are the same pairs in the same order; `state` is that of the pairs taken, and
@@ -40,7 +40,7 @@ class Pairs(Iterator[Pair]):
 
     Arguments:
         batches: Where z and y come from.
-        source: Where x0 come from.
+        source: Where x0 come from, for data that bring none.
         coupling: Which goes with which.
         generator: The source of randomness, on the device of the batches. If pairs are prepared ahead, nothing else
             may draw from it.
@@ -94,9 +94,11 @@ class Pairs(Iterator[Pair]):
         return self._make(), PairsState(*self.batches.state(), self.generator.get_state())
 
     def _make(self) -> Pair:
-        z, y = next(self.batches)
+        batch = next(self.batches)
+        z, y, x0 = batch.z, batch.y, batch.x0
         if self.condition_dropout and y is not None:
             chance = torch.rand(len(z), generator=self.generator, device=z.device)
             y = drop_condition(y, chance < self.condition_dropout)
-        x0 = self.source.sample(len(z), z.shape[1:], self.generator, z.device, z.dtype)
+        if x0 is None:
+            x0 = self.source.sample(len(z), z.shape[1:], self.generator, z.device, z.dtype)
         return self.coupling.pair(x0, z, y, self.generator)
