@@ -23,6 +23,8 @@ def assign(cost: Tensor) -> Tensor:
     The solver builds shortest augmenting paths, which are the shorter the nearer the costs are to $C_{ij} - f_i - g_j$
     with the dual solution f, g. Numbers taken from all costs of a row or of a column change no optimum; so the duals of
     an entropic problem are taken off first. The result is as exact as without, in a third to a fifth of the time.
+    Nothing is kept from call to call: where several permutations are optimal, the costs alone decide which is found, so
+    that runs can be repeated and resumed to the bit.
 
     Arguments:
         cost: C, shape (n, n), on any device.
