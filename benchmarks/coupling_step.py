@@ -1,9 +1,10 @@
 """What optimal pairs cost a training step: flowkit's and torchcfm's, each against its own step with independent pairs.
 
 Four loops train the same network on the same two half circles, and take turns, a round each, in one process: flowkit
-with the couplings `independent` and `ot` (the whole of `Pipeline.fit`), and torchcfm's two flow matchers in the loop
-of its examples, with one thread as flowkit takes for such a network. torchcfm draws its pairs from the exact plan with
-replacement; the plan itself is the same, and the last lines compare its cost and time for one batch.
+with the couplings `independent` and `ot` (the whole of `Pipeline.fit`; optimal pairs are prepared in a second thread),
+and torchcfm's two flow matchers in the loop of its examples, with one thread as flowkit takes for such a network.
+torchcfm draws its pairs from the exact plan with replacement; the plan itself is the same, and the last lines compare
+its cost and time for one batch.
 
     python benchmarks/coupling_step.py [--rounds 9] [--steps 50] [--batch 256] [--width 64] [--depth 3]
 """

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .injection import EventShape as EventShape
     from .injection import NumClasses as NumClasses
     from .injection import Outputs as Outputs
+    from .injection import TrainingData as TrainingData
     from .interfaces.callback import Callback as Callback
     from .interfaces.callback import TrainingState as TrainingState
     from .interfaces.coupling import Coupling as Coupling
@@ -125,6 +126,7 @@ _MODULES = {
         "EventShape",
         "NumClasses",
         "Outputs",
+        "TrainingData",
     ),
     "interfaces.callback": (
         "Callback",

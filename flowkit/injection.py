@@ -1,9 +1,10 @@
 """Constructor parameters that the build fills in: they are known only once the data are, and are no settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-__all__ = ["INJECTED", "INJECTED_ANNOTATIONS", "EventShape", "Injected", "NumClasses", "Outputs"]
+__all__ = ["INJECTED", "INJECTED_ANNOTATIONS", "EventShape", "Injected", "NumClasses", "Outputs", "TrainingData"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,11 @@ Outputs = Annotated[int, Injected("outputs")]
 NumClasses = Annotated[int | None, Injected("num_classes")]
 """How many classes the labels have, or None without labels."""
 
-INJECTED = frozenset({"event_shape", "num_classes", "outputs"})
+TrainingData = Annotated[Callable[[], Any] | None, Injected("training_data")]
+"""Gives the data of the pipeline, a `DataSource`, which it may have to load; for sources."""
+
+INJECTED = frozenset({"event_shape", "num_classes", "outputs", "training_data"})
 """The names of all of these values."""
 
-INJECTED_ANNOTATIONS = frozenset({"EventShape", "NumClasses", "Outputs"})
+INJECTED_ANNOTATIONS = frozenset({"EventShape", "NumClasses", "Outputs", "TrainingData"})
 """How source text calls their annotations."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition
+from .data import DataSpec
 
 __all__ = ["Coupling"]
 
@@ -24,6 +25,10 @@ class Coupling(ABC):
     independent: ClassVar[bool] = False
     """Whether x0 says nothing of z. The score of a path that knows p_t(x|z) alone rests on it."""
 
+    ahead: bool = False
+    """Whether pairing takes about as long as a step of a small network, so that training should prepare pairs ahead, in
+    a thread of its own while steps run. `pair` then must not touch what the steps touch; no result depends on it."""
+
     @abstractmethod
     def pair(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
@@ -36,3 +41,12 @@ class Coupling(ABC):
             y: Their conditions, which stay with their z.
             generator: The source of any randomness.
         """
+
+    def problems(self, spec: DataSpec) -> list[str]:
+        """Why this does not go with such data. Independent x0 and z there are none where data come in pairs."""
+        if self.independent and spec.paired:
+            return [
+                f"the data come in pairs (x0, z), which {type(self).__name__} takes for independent: use the coupling "
+                f"'given'"
+            ]
+        return []

@@ -23,12 +23,14 @@ class DataSpec:
         num_classes: How many classes the labels y = 0, 1, ... have; None without labels.
         class_names: What the classes are called, if anything.
         image_range: For images: the values of black and white. None for data that are not images.
+        paired: Whether the data come in pairs (x0, z).
     """
 
     event_shape: tuple[int, ...]
     num_classes: int | None = None
     class_names: tuple[str, ...] = ()
     image_range: tuple[float, float] | None = None
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Normalization:
 class DataSource(ABC):
     """A distribution of data points that can be drawn from without end.
 
-    Data points are in the user's units; `normalization` says how the model sees them.
+    Data points are in the user's units; `normalization` says how the model sees them. Data that come in pairs (x0, z)
+    give the x0 in their batches, and training takes these instead of draws from the source.
     """
 
     @property
@@ -90,6 +93,11 @@ class DataSource(ABC):
     @cached_property
     def normalization(self) -> Normalization:
         """How the model sees the data; unchanged unless overridden."""
+        return Normalization.identity()
+
+    @cached_property
+    def source_normalization(self) -> Normalization:
+        """How the model sees the x0 of data that come in pairs; unchanged unless overridden."""
         return Normalization.identity()
 
 
@@ -113,13 +121,15 @@ class Dataset(DataSource):
 
 
 class InMemory(Dataset):
-    """A finite set held in memory as two tensors; as it stands, the data source for tensors of your own.
+    """A finite set held in memory as tensors; as it stands, the data source for tensors of your own.
 
-    The model sees it standardised; see `Normalization.standardizing`.
+    The model sees it standardised; see `Normalization.standardizing`. So it does the x0 of pairs, by a mean and a
+    deviation of their own: draws of N(0, I) stay what they are, but for the error of either.
 
     Arguments:
         z: Finite numbers of shape (n, *event), n at least 2.
         y: The labels 0, 1, ..., whole numbers of shape (n,), or None.
+        x0: Where the path to each z starts, finite numbers of the shape of z, or None.
 
     Raises:
         DataError: The tensors are not such.
@@ -128,32 +138,48 @@ class InMemory(Dataset):
         >>> Pipeline.builder().data(InMemory(torch.randn(1000, 2)))
     """
 
-    def __init__(self, z: Tensor, y: Tensor | None = None) -> None:
+    def __init__(self, z: Tensor, y: Tensor | None = None, x0: Tensor | None = None) -> None:
         if not isinstance(z, Tensor) or z.ndim < 2 or len(z) < 2:
             shape = tuple(z.shape) if isinstance(z, Tensor) else f"a {type(z).__name__}"
             raise DataError(f"data should be a tensor of shape (n, *event) with at least 2 points; got {shape}")
-        if not z.isfinite().all():
-            row = int((~z.flatten(1).isfinite()).any(1).nonzero()[0])
-            raise DataError(f"data should be finite numbers; row {row} (counting from 0) is not")
+        _check_finite("data", z)
         if y is not None and (y.shape != z.shape[:1] or y.is_floating_point() or int(y.min()) < 0):
             raise DataError(
                 f"labels should be whole numbers from 0 of shape {(len(z),)}; got {y.dtype} of shape {tuple(y.shape)}"
             )
-        self.z, self.y = z, y
+        if x0 is not None:
+            if x0.shape != z.shape:
+                raise DataError(
+                    f"x0 should have the shape of the data, one x0 for each z: {tuple(z.shape)}; got {tuple(x0.shape)}"
+                )
+            _check_finite("x0", x0)
+        self.z, self.y, self.x0 = z, y, x0
 
     @property
     def spec(self) -> DataSpec:
         """Shape and classes, read off the tensors."""
-        return DataSpec(tuple(self.z.shape[1:]), None if self.y is None else int(self.y.max()) + 1)
+        classes = None if self.y is None else int(self.y.max()) + 1
+        return DataSpec(tuple(self.z.shape[1:]), classes, paired=self.x0 is not None)
 
     @cached_property
     def normalization(self) -> Normalization:
         """Mean 0 and variance 1."""
         return Normalization.standardizing(self.z)
 
+    @cached_property
+    def source_normalization(self) -> Normalization:
+        """Mean 0 and variance 1 for the x0 too."""
+        return Normalization.identity() if self.x0 is None else Normalization.standardizing(self.x0)
+
     def __len__(self) -> int:
         return len(self.z)
 
     def take(self, index: Tensor) -> Batch:
         """The data points at `index`."""
-        return Batch(self.z[index], select_condition(self.y, index))
+        return Batch(self.z[index], select_condition(self.y, index), None if self.x0 is None else self.x0[index])
+
+
+def _check_finite(what: str, x: Tensor) -> None:
+    if not x.isfinite().all():
+        row = int((~x.flatten(1).isfinite()).any(1).nonzero()[0])
+        raise DataError(f"{what} should be finite numbers; row {row} (counting from 0) is not")

@@ -44,6 +44,8 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
         yield "source", reason
     for message in pipeline.source.problems(spec.event_shape):
         yield "source", message
+    for message in pipeline.coupling.problems(spec):
+        yield "coupling", message
     for message in model.head.problems(pipeline.path):
         yield "head", message
     for message in pipeline.loss.problems(model):

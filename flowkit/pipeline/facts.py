@@ -16,7 +16,8 @@ __all__ = ["data_mean", "facts_of", "from_facts"]
 def facts_of(spec: DataSpec, normalization: Normalization) -> dict[str, Any]:
     """What `state.json` says of the data: enough to build the model again without them."""
     return {
-        "data": {
+        "data": ({"paired": True} if spec.paired else {})
+        | {
             "event_shape": list(spec.event_shape),
             "num_classes": spec.num_classes,
             "class_names": list(spec.class_names),
@@ -42,6 +43,7 @@ def from_facts(checkpoint: Checkpoint) -> tuple[DataSpec, Normalization]:
             data["num_classes"],
             tuple(data["class_names"]),
             image_range and (image_range[0], image_range[1]),
+            data.get("paired", False),
         )
         return spec, Normalization(torch.tensor(data["shift"]), torch.tensor(data["scale"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from ..config.config import Config
 from ..config.sections import SAMPLING
 from ..errors import Gathered
 from ..interfaces.coupling import Coupling
-from ..interfaces.data import DataSpec, Normalization
+from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..interfaces.loss import Loss
 from ..interfaces.metric import Metric
 from ..interfaces.path import Path
@@ -41,7 +41,10 @@ class Parts:
 
 
 def build_parts(
-    config: Config, registry: Registry, describe_data: Callable[[], tuple[DataSpec, Normalization]]
+    config: Config,
+    registry: Registry,
+    describe_data: Callable[[], tuple[DataSpec, Normalization]],
+    training_data: Callable[[], DataSource],
 ) -> Parts:
     """Make every part.
 
@@ -49,6 +52,7 @@ def build_parts(
         config: What to make.
         registry: Where the components are.
         describe_data: Gives the shape, classes and units of the data; it may have to load them.
+        training_data: Gives the data themselves.
 
     Raises:
         ConfigError: Constructors refused their settings; all of them are listed.
@@ -56,9 +60,12 @@ def build_parts(
     """
     gathered = Gathered()
     described = gathered.attempt("data", describe_data)
+
+    def part(kind: str) -> Any:
+        return _build_seeded(kind, config, registry, training_data=training_data)
+
     source, coupling, path, head, loss = (
-        gathered.attempt(kind, _build_seeded, kind, config, registry)
-        for kind in ("source", "coupling", "path", "head", "loss")
+        gathered.attempt(kind, part, kind) for kind in ("source", "coupling", "path", "head", "loss")
     )
     sampler = _gather_sampler(config, registry, gathered)
     metrics = gathered.attempt(

@@ -67,7 +67,7 @@ class Pipeline:
         def describe_data() -> tuple[DataSpec, Normalization]:
             return (spec, normalization) if spec and normalization else (self.data.spec, self.data.normalization)
 
-        parts = build_parts(config, self._registry, describe_data)
+        parts = build_parts(config, self._registry, describe_data, lambda: self.data)
         self.spec, self.normalization, self.model = parts.spec, parts.normalization, parts.model
         self.source, self.coupling, self.path, self.loss = parts.source, parts.coupling, parts.path, parts.loss
         self.sampler, self.metrics = parts.sampler, parts.metrics

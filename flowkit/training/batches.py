@@ -50,7 +50,7 @@ class Batches(Iterator[Batch]):
         self._generator = torch.Generator().manual_seed(seed)
         self._resident: Batch | None = None
         if isinstance(data, InMemory) and data.z.numel() <= _RESIDENT:
-            self._resident = self._on_device(Batch(data.z, data.y))
+            self._resident = self._on_device(Batch(data.z, data.y, data.x0))
         self._start_state = self._generator.get_state()
         self._position = self._count = 0
         self._index: Tensor | None = None
@@ -64,7 +64,7 @@ class Batches(Iterator[Batch]):
         share = self.batch_size // self.world
         part = slice(first + self.rank * share, first + (self.rank + 1) * share)
         if self._chunk is not None:
-            return Batch(self._chunk.z[part], select_condition(self._chunk.y, part))
+            return _part(self._chunk, part)
         assert self._index is not None
         assert isinstance(self.data, Dataset)
         return self._on_device(self.data.take(self._index[part]))
@@ -102,8 +102,16 @@ class Batches(Iterator[Batch]):
             self._index = index
             return
         index = index.to(self.device)
-        self._chunk = Batch(self._resident.z[index], select_condition(self._resident.y, index))
+        self._chunk = _part(self._resident, index)
 
     def _on_device(self, batch: Batch) -> Batch:
         z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))
-        return Batch(z.to(self.dtype), to_device(batch.y, self.device))
+        x0 = batch.x0
+        if x0 is not None:
+            x0 = self.data.source_normalization.normalize(x0.to(self.device, non_blocking=True)).to(self.dtype)
+        return Batch(z.to(self.dtype), to_device(batch.y, self.device), x0)
+
+
+def _part(batch: Batch, index: Tensor | slice) -> Batch:
+    x0 = None if batch.x0 is None else batch.x0[index]
+    return Batch(batch.z[index], select_condition(batch.y, index), x0)

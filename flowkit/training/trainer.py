@@ -13,8 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from ..batch import Batch
-from ..conditions import drop_condition
+from ..conditions import Condition
 from ..config.sections import TrainingSettings
 from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
@@ -30,6 +29,7 @@ from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
 from .ema import EMA
 from .interrupt import Interrupt
+from .pairs import Pairs, PairsState
 from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
@@ -74,7 +74,7 @@ class Trainer:
         if settings.batch_size % world:
             raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
         device = self.accelerator.device
-        self.model, self.loss, self.source, self.coupling = model.to(device), loss, source, coupling
+        self.model, self.loss = model.to(device), loss
         self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
         self.callbacks = list(callbacks) if self.accelerator.is_main_process else []
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -92,9 +92,12 @@ class Trainer:
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
-        self.batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
+        batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
-        self.event_shape = data.spec.event_shape
+        of_pairs = self.generator
+        if coupling.ahead:  # pairs are drawn while a step runs, which has draws of its own
+            of_pairs = torch.Generator(device).manual_seed(derive_seed(settings.seed, 4, rank))
+        self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
         self.step = 0
         self._rate = 0.0
         self._losses: list[Tensor] = []  # on the device
@@ -123,7 +126,7 @@ class Trainer:
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
             self._tell("training_started", state)
             try:
-                with self._writer:
+                with self.pairs, self._writer:
                     self._loop(state, interrupt)
             finally:
                 self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
@@ -141,7 +144,7 @@ class Trainer:
         logged_at, logged_step = time.perf_counter(), self.step
         shown_at = logged_at
         while self.step < settings.steps:
-            self._losses.append(self._train_step(next(self.batches)))
+            self._losses.append(self._train_step(*next(self.pairs)))
             self.step += 1
             last = self.step == settings.steps
             now = time.perf_counter()
@@ -169,13 +172,7 @@ class Trainer:
                     stopped,
                 )
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        z, y = batch
-        if self.settings.condition_dropout and y is not None:
-            chance = torch.rand(len(z), generator=self.generator, device=z.device)
-            y = drop_condition(y, chance < self.settings.condition_dropout)
-        x0 = self.source.sample(len(z), self.event_shape, self.generator, z.device, z.dtype)
-        x0, z, y = self.coupling.pair(x0, z, y, self.generator)
+    def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         loss = self.loss(self.model, x0, z, y, self.generator).mean()
         self._backward(loss)
         if self.settings.gradient_clip is not None:
@@ -235,8 +232,9 @@ class Trainer:
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
-        stream, position = self.batches.state()
-        random = {"batches": stream, "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+        pairs = self.pairs.state()
+        random = {"batches": pairs.batches, "pairs": pairs.generator}
+        random |= {"generator": self.generator.get_state(), "torch": torch.get_rng_state()}
         if self.accelerator.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
         random |= {_OF_LOSS + name: value for name, value in self.loss.state().items()}
@@ -245,7 +243,7 @@ class Trainer:
         }
         facts = self.facts | {
             "step": self.step,
-            "batches": position,
+            "batches": pairs.position,
             "processes": self.accelerator.num_processes,
             "losses": self._unlogged,
         }
@@ -314,7 +312,7 @@ class Trainer:
             state["state"].setdefault(index[name], {})[entry] = value
         self.optimizer.load_state_dict(state)
         random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
-        self.batches.restore(random["batches"], facts["batches"])
+        self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
         self.generator.set_state(random["generator"])
         of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
         self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})

@@ -23,5 +23,7 @@ def squared_distances(x: Tensor, other: Tensor) -> Tensor:
     x, other = x.detach().flatten(1).to(dtype), other.detach().flatten(1).to(dtype)
     centre = x.mean(0)
     x, other = x - centre, other - centre
-    squares = x.square().sum(1, keepdim=True) + other.square().sum(1)
-    return torch.addmm(squares, x, other.T, alpha=-2).clamp_min_(0)
+    cost = torch.mm(x, other.T).mul_(-2)
+    cost += x.square().sum(1, keepdim=True)
+    cost += other.square().sum(1)
+    return cost.clamp_(min=0)

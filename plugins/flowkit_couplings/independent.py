@@ -14,6 +14,7 @@ class IndependentCoupling(Pairing):
     """q(x0, z) = p_init(x0) p_data(z): every pair as it was drawn."""
 
     independent = True
+    ahead = False
 
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None

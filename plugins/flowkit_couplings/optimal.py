@@ -8,6 +8,7 @@ from flowkit import Condition
 from .assignment import assign
 from .cost import squared_distances
 from .pairing import Pairing
+from .processes import are_several, assign_across
 
 __all__ = ["OptimalCoupling"]
 
@@ -19,14 +20,31 @@ class OptimalCoupling(Pairing):
     velocity is straighter, and fewer steps sample it. Conditions are not looked at, which skews p(x0|y): for
     conditional models take `conditional_ot`.
 
+    Arguments:
+        across_processes: Where several processes share a batch, whether there is one plan for all of it, for which x0
+            and z are sent between them in every step; else each has a plan of its share.
+
     References:
         Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal transport,
         section 4.2. https://arxiv.org/abs/2302.00482
         Pooladian et al. 2023, Multisample Flow Matching, section 3. https://arxiv.org/abs/2304.14772
     """
 
+    def __init__(self, across_processes: bool = False) -> None:
+        self.across_processes = across_processes
+        self.ahead = not across_processes  # what processes send one another must be sent in one order
+
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The optimal x0 for each z; the z stay in their places."""
+        """The optimal x0 of this process for each z; the z stay in their places."""
         return assign(squared_distances(z, x0)), torch.arange(len(z), device=z.device)
+
+    @torch.no_grad()
+    def pair(
+        self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Condition]:
+        """The x0 of the plan, each with a z; the z and their conditions stay in their places."""
+        if self.across_processes and are_several():
+            return assign_across(x0, z), z, y
+        return super().pair(x0, z, y, generator)

@@ -13,6 +13,8 @@ __all__ = ["Pairing"]
 class Pairing(Coupling):
     """Pairs (x0_i, z_j) within a batch, of which `pairing` says i and j."""
 
+    ahead = True
+
     @abstractmethod
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None

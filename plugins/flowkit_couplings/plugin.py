@@ -25,5 +25,11 @@ def flowkit_components() -> Iterator[Component]:
         summary="x0 and z have nothing to do with each other",
         default_for=("any",),
     )
+    yield Component(
+        kind="coupling",
+        name="given",
+        target="flowkit_couplings.given:GivenCoupling",
+        summary="the pairs (x0, z) that the data come in",
+    )
     for name, (target, summary) in TRANSPORT.items():
         yield Component(kind="coupling", name=name, target=f"flowkit_couplings.{target}", summary=summary)

@@ -1,7 +1,10 @@
 """Arrays and tables from files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+from torch import Tensor
 
 from flowkit import DataError, DataSpec, InMemory
 
@@ -17,6 +20,8 @@ ARRAYS: dict[str, Callable[[Path, str | None, str | None], Contents]] = {
     ".npz": read_npz,
     ".safetensors": read_safetensors,
 }
+NAMED = (".npz", ".safetensors")
+"""Those whose arrays have names."""
 TABLES: dict[str, Callable[[Path, str | None, list[str] | None], Contents]] = {
     ".csv": read_csv,
     ".parquet": read_parquet,
@@ -36,23 +41,34 @@ class ArrayFile(InMemory):
         labels: The labels, whole numbers or text: the key of an array, or the name of a column.
         columns: Which columns of a .csv or .parquet file. Left out: all columns of numbers but the labels.
             The columns of a .csv without a header are called 0, 1, ...
+        x0: For pairs (x0, z), the file of the x0: a row for each row of `path`. Of a .npz or .safetensors file, which
+            may be `path` itself, it is the array called x0.
 
     Raises:
         DataError: The file cannot be read, or holds something other than finite numbers; names file and row.
     """
 
     def __init__(
-        self, path: Path, key: str | None = None, labels: str | None = None, columns: list[str] | None = None
+        self,
+        path: Path,
+        key: str | None = None,
+        labels: str | None = None,
+        columns: list[str] | None = None,
+        x0: Path | None = None,
     ) -> None:
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
         y, self.class_names = contents.classes()
-        super().__init__(z, y)
+        super().__init__(z, y, None if x0 is None else _read_x0(Path(x0).expanduser()))
 
     @property
     def spec(self) -> DataSpec:
         """The shape of a row, and the classes that were found."""
-        return DataSpec(tuple(self.z.shape[1:]), len(self.class_names) or None, self.class_names)
+        return replace(super().spec, num_classes=len(self.class_names) or None, class_names=self.class_names)
+
+
+def _read_x0(path: Path) -> Tensor:
+    return _read(path, "x0" if path.suffix.lower() in NAMED else None, None, None).events()
 
 
 def _read(path: Path, key: str | None, labels: str | None, columns: list[str] | None) -> Contents:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flowkit import DataSource, Source
+from flowkit import DataError, DataSource, Source, TrainingData
 
 __all__ = ["DataAsSource"]
 
@@ -15,11 +15,12 @@ class DataAsSource(Source):
     that the model likes, whatever their units. Samples come in the units of the z.
 
     Arguments:
-        data: Where the x0 come from. Labels that it has are not used.
+        data: Where the x0 come from. Labels that it has are not used. Left out: the x0 of the data that the pipeline
+            trains on, which come in pairs (x0, z).
     """
 
-    def __init__(self, data: DataSource) -> None:
-        self.data = data
+    def __init__(self, data: DataSource | None = None, *, training_data: TrainingData = None) -> None:
+        self.data, self.training_data = data, training_data
 
     def sample(
         self,
@@ -30,15 +31,30 @@ class DataAsSource(Source):
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Normalised draws, shape (n, *event_shape)."""
-        x0 = self.data.draw(n, _on_cpu(generator)).z.to(device)
-        return self.data.normalization.normalize(x0).to(dtype)
+        generator = _on_cpu(generator)
+        if self.data is not None:
+            z = self.data.draw(n, generator).z.to(device)
+            return self.data.normalization.normalize(z).to(dtype)
+        pairs = self._pairs()
+        x0 = pairs.draw(n, generator).x0
+        assert x0 is not None
+        return pairs.source_normalization.normalize(x0.to(device)).to(dtype)
 
     def problems(self, event_shape: tuple[int, ...]) -> list[str]:
-        """Both ends must have one shape."""
+        """Both ends must have one shape, and there must be x0."""
+        if self.data is None:
+            paired = self.training_data is not None and self._pairs().spec.paired
+            return [] if paired else ["the data do not come in pairs (x0, z): choose the data of x0 (source.data)"]
         shape = self.data.spec.event_shape
         if shape == event_shape:
             return []
         return [f"its data points have shape {shape}, and those of the data {event_shape}: choose data of one shape"]
+
+    def _pairs(self) -> DataSource:
+        if self.training_data is None:
+            raise DataError("the source 'data' was given no data")
+        data: DataSource = self.training_data()
+        return data
 
 
 def _on_cpu(generator: torch.Generator | None) -> torch.Generator | None:

@@ -1,0 +1,104 @@
+"""Pairs (x0, z, y) without end for training, prepared ahead of the steps where the coupling takes its time."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..conditions import Condition, drop_condition
+from ..interfaces.coupling import Coupling
+from ..interfaces.source import Source
+from .batches import Batches
+
+__all__ = ["Pairs", "PairsState"]
+
+_AHEAD = 2
+"""How many steps ahead. A second one evens out pairings that take longer than others."""
+
+Pair = tuple[Tensor, Tensor, Condition]
+
+
+class PairsState(NamedTuple):
+    """Where a stream of pairs is: that of its batches (see `Batches.state`), and the state of its generator."""
+
+    batches: Tensor
+    position: int
+    generator: Tensor
+
+
+class Pairs(Iterator[Pair]):
+    """An endless stream of pairs: a batch of data, conditions dropped, x0 drawn (or those of the data), both coupled.
+
+    Within `with pairs:` the pairs of a coupling that asks for it (`Coupling.ahead`) are prepared ahead, in one thread,
+    while the steps before them run. They are the same pairs in the same order; `state` is that of the pairs taken, and
+    an error comes up where its pairs are taken. On an accelerator nothing is prepared ahead: there the thread would
+    only get in the way of the one that feeds the device.
+
+    Arguments:
+        batches: Where z and y come from.
+        source: Where x0 come from, for data that bring none.
+        coupling: Which goes with which.
+        generator: The source of randomness, on the device of the batches. If pairs are prepared ahead, nothing else
+            may draw from it.
+        condition_dropout: The share of conditions that are dropped.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        source: Source,
+        coupling: Coupling,
+        generator: torch.Generator,
+        condition_dropout: float = 0.0,
+    ) -> None:
+        self.batches, self.source, self.coupling, self.generator = batches, source, coupling, generator
+        self.condition_dropout = condition_dropout
+        self._thread: ThreadPoolExecutor | None = None
+        self._coming: deque[Future[tuple[Pair, PairsState]]] = deque()
+        self._state: PairsState | None = None  # of the pairs taken, where others have been prepared
+
+    def __enter__(self) -> "Pairs":
+        if self.coupling.ahead and self.batches.device.type == "cpu":
+            self._state = self.state()
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowkit-pairs")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def __next__(self) -> Pair:
+        if self._thread is None:
+            return self._make()
+        while len(self._coming) <= _AHEAD:
+            self._coming.append(self._thread.submit(self._make_with_state))
+        pair, self._state = self._coming.popleft().result()
+        return pair
+
+    def state(self) -> PairsState:
+        """Where the stream is."""
+        return self._state or PairsState(*self.batches.state(), self.generator.get_state())
+
+    def restore(self, state: PairsState) -> None:
+        """Go to where `state` was taken."""
+        self.batches.restore(state.batches, state.position)
+        self.generator.set_state(state.generator)
+
+    def _make_with_state(self) -> tuple[Pair, PairsState]:
+        return self._make(), PairsState(*self.batches.state(), self.generator.get_state())
+
+    def _make(self) -> Pair:
+        batch = next(self.batches)
+        z, y, x0 = batch.z, batch.y, batch.x0
+        if self.condition_dropout and y is not None:
+            chance = torch.rand(len(z), generator=self.generator, device=z.device)
+            y = drop_condition(y, chance < self.condition_dropout)
+        if x0 is None:
+            x0 = self.source.sample(len(z), z.shape[1:], self.generator, z.device, z.dtype)
+        return self.coupling.pair(x0, z, y, self.generator)
