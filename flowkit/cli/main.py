@@ -1,5 +1,6 @@
 """The `flowkit` command."""
 
+import logging
 import sys
 import traceback
 from typing import Annotated
@@ -53,6 +54,7 @@ def main() -> None:
     """
     debug = "--debug" in sys.argv
     if debug:
+        _log_everything()
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
     try:
         app()
@@ -66,6 +68,12 @@ def main() -> None:
     except Exception as error:
         _report(error, debug)
         sys.exit(1)
+
+
+def _log_everything() -> None:
+    logger = logging.getLogger("flowkit")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.DEBUG)
 
 
 def _report(error: Exception, debug: bool) -> None:

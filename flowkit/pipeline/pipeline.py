@@ -20,6 +20,8 @@ from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import LogProb, estimate_log_prob
+from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
+from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
@@ -71,6 +73,8 @@ class Pipeline:
         self.sampler, self.metrics = parts.sampler, parts.metrics
         self._trained = False
         check_parts(self, config)
+        if built := listener(self._plugins, ConfigurationBuilt):
+            built(ConfigurationBuilt(config=self.config, pipeline=self))
 
     @staticmethod
     def builder(plugins: PluginManager | None = None) -> "PipelineBuilder":
@@ -143,6 +147,8 @@ class Pipeline:
             run.path,
             [MetricsLog(run), *configured, *callbacks],
             facts_of(self.spec, self.normalization),
+            stored,
+            self._plugins,
         )
         if trainer.accelerator.is_main_process:
             run.write_config(stored) if resume else run.start(stored)
@@ -182,7 +188,18 @@ class Pipeline:
         pipeline = cls(config, plugins, *from_facts(checkpoint))
         pipeline.load_weights(checkpoint)
         pipeline._trained = True
-        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tell(
+            plugins,
+            CheckpointLoaded(
+                checkpoint=checkpoint.folder,
+                folder=run.path,
+                step=checkpoint.step,
+                model=pipeline.model,
+                resumes_training=False,
+            ),
+        )
+        return pipeline
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Take the averaged weights of a checkpoint."""
@@ -216,12 +233,16 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         check_whole("the number of samples", n)
+        check_whole("the seed", seed)
+        changed, labels = self._changed(sampling), self.labels(n, y)
         samples, done = room_for(n, (n, *self.spec.event_shape), self._dtype), 0
+        tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=labels, seed=seed, settings=sampling))
         with self._evaluating():
-            for states in self._states(*self._changed(sampling), n, self.labels(n, y), seed, False, cost):
+            for states in self._states(*changed, n, labels, seed, False, cost):
                 for last in states:
                     samples[done : done + len(last)] = last
                     done += len(last)
+        tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=labels, seed=seed, settings=sampling))
         return samples
 
     @torch.no_grad()
@@ -230,13 +251,18 @@ class Pipeline:
         sampler, size = self._changed(sampling)
         _, path = sampler.rescheduled(self.model, self.path)
         check_whole("the number of samples", n)
+        check_whole("the seed", seed)
+        labels = self.labels(n, y)
         shape = (len(sampler.grid(path)), n, *self.spec.event_shape)
         trajectory, done = room_for(n, shape, self._dtype), 0
+        tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=labels, seed=seed, settings=sampling))
         with self._evaluating():
-            for states in self._states(sampler, size, n, self.labels(n, y), seed, True):
+            for states in self._states(sampler, size, n, labels, seed, True):
                 for i, state in enumerate(states):
                     trajectory[i, done : done + len(state)] = state
                 done += len(state)
+        samples = trajectory[-1]
+        tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=labels, seed=seed, settings=sampling))
         return trajectory
 
     def log_prob(
@@ -328,7 +354,6 @@ class Pipeline:
         cost: Cost | None = None,
     ) -> Iterator[Iterator[Tensor]]:
         """For every batch of `size`, its states in the units of the data: all of them, or the last."""
-        check_whole("the seed", seed)
         for start in range(0, n, size):
             count = min(size, n - start)
             generator = BlockGenerator(seed, start, count, self.device)

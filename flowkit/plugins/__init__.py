@@ -1,23 +1,44 @@
 """The plugin system: what a plugin declares, and the host that finds plugins. Imports no torch.
 
-A plugin author needs `Component`, `Recipe` and `hookimpl`; everything else here is the host's side.
+A plugin author needs `Component`, `Recipe`, `hookimpl` and the contexts of hooks; everything else here is the host's
+side.
 """
 
 from .component import Component, Recipe
+from .contexts import (
+    CheckpointLoaded,
+    CheckpointSaved,
+    ConfigurationBuilt,
+    SamplingEnded,
+    SamplingStarted,
+    StepEnded,
+    TrainingEnded,
+    TrainingStarted,
+)
 from .hookspecs import hookimpl
 from .kinds import KINDS, Kind
+from .lifecycle import HookFailure
 from .manager import PluginManager, PluginRecord, installed_plugins
 from .registry import Entry, Registry
 
 __all__ = [
     "KINDS",
+    "CheckpointLoaded",
+    "CheckpointSaved",
     "Component",
+    "ConfigurationBuilt",
     "Entry",
+    "HookFailure",
     "Kind",
     "PluginManager",
     "PluginRecord",
     "Recipe",
     "Registry",
+    "SamplingEnded",
+    "SamplingStarted",
+    "StepEnded",
+    "TrainingEnded",
+    "TrainingStarted",
     "hookimpl",
     "installed_plugins",
 ]

@@ -12,11 +12,15 @@ import pluggy
 
 from ..errors import PluginError, UnknownComponentError, did_you_mean
 from .component import Component, Recipe
+from .contexts import Context
 from .hookspecs import PROJECT, FlowkitHooks
 from .kinds import KINDS, Kind
+from .lifecycle import HookFailure, HookGuard
 from .registry import Entry, Registry
 
 __all__ = ["PluginManager", "PluginRecord", "installed_plugins"]
+
+_LIFECYCLE = {context.hook for context in Context.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class PluginRecord:
         error: Why it failed, one line.
         components: What it registered.
         recipes: The recipes it registered.
+        hooks: The lifecycle hooks that it implements.
     """
 
     name: str
@@ -40,6 +45,7 @@ class PluginRecord:
     error: str = ""
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    hooks: tuple[str, ...] = ()
 
 
 class PluginManager:
@@ -49,7 +55,7 @@ class PluginManager:
         environment: Where the switches are read from; the process environment by default.
             `FLOWKIT_PLUGINS=a,b` loads only these (empty: none), `FLOWKIT_DISABLE_PLUGINS=a,b` leaves
             these out, both by distribution (`flowkit-torch`) or plugin (`flowkit-torch:ode`);
-            `FLOWKIT_STRICT_PLUGINS=1` raises where a plugin fails instead of recording it.
+            `FLOWKIT_STRICT_PLUGINS=1` raises where a plugin or one of its hooks fails, instead of recording it.
 
     Example:
         >>> manager = PluginManager.discover()
@@ -66,6 +72,7 @@ class PluginManager:
         self.hooks = pluggy.PluginManager(PROJECT)
         self.hooks.add_hookspecs(FlowkitHooks)
         self.records: list[PluginRecord] = []
+        self.hook_failures: list[HookFailure] = []
         self._registry: Registry | None = None
 
     @classmethod
@@ -145,10 +152,11 @@ class PluginManager:
             components = tuple(self._call(plugin, "flowkit_components", Component))
             recipes = tuple(self._call(plugin, "flowkit_recipes", Recipe))
             self._check(components, recipes)
+            hooks = self._guard(plugin, HookGuard(name, version, self._strict, self.hook_failures))
         except BaseException:
             self.hooks.unregister(plugin)
             raise
-        return PluginRecord(name, distribution, version, "ok", "", components, recipes)
+        return PluginRecord(name, distribution, version, "ok", "", components, recipes, hooks)
 
     def _check_hooks(self, plugin: Any) -> None:
         """Refuse an implementation of a hook that there is none of: its name is misspelt."""
@@ -156,6 +164,15 @@ class PluginManager:
         for caller in self.hooks.get_hookcallers(plugin) or ():
             if caller.name not in known:
                 raise ValueError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, known)}")
+
+    def _guard(self, plugin: Any, guard: HookGuard) -> tuple[str, ...]:
+        """Guard the lifecycle hooks of a plugin; their names."""
+        callers = [caller for caller in self.hooks.get_hookcallers(plugin) or () if caller.name in _LIFECYCLE]
+        for caller in callers:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin:
+                    guard.guard(implementation, caller.name)
+        return tuple(caller.name for caller in callers)
 
     def _call(self, plugin: Any, hook: str, expected: type) -> Iterable[Any]:
         """Call one plugin's implementation of one hook, alone."""
