@@ -72,6 +72,7 @@ def plugins() -> None:
     records = installed_plugins().records
     for record in records:
         names = [component.name for component in record.components] + [recipe.name for recipe in record.recipes]
+        names += [f"command {command.name}" for command in record.commands]
         names += [f"hook {hook.removeprefix('flowkit_')}" for hook in record.hooks]
         color = {"ok": "green", "failed": "red", "disabled": "yellow"}[record.status]
         table.add_row(

@@ -11,6 +11,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import ConfigError, FlowkitError
 from .components import list_components, plugins, show
+from .extensions import CommandGroup
 from .sampling import evaluate, sample
 from .training import train
 
@@ -18,6 +19,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="flowkit",
+    cls=CommandGroup,
     help="Train and sample flow-matching and diffusion models; every part is a plugin.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,10 +1,10 @@
 """The plugin system: what a plugin declares, and the host that finds plugins. Imports no torch.
 
-A plugin author needs `Component`, `Recipe`, `hookimpl` and the contexts of hooks; everything else here is the host's
-side.
+A plugin author needs `Component`, `Recipe`, `Command`, `hookimpl` and the contexts of hooks; everything else here is
+the host's side.
 """
 
-from .component import Component, Recipe
+from .component import Command, Component, Recipe
 from .contexts import (
     CheckpointLoaded,
     CheckpointSaved,
@@ -25,6 +25,7 @@ __all__ = [
     "KINDS",
     "CheckpointLoaded",
     "CheckpointSaved",
+    "Command",
     "Component",
     "ConfigurationBuilt",
     "Entry",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .component import Component, Recipe
+from .component import Command, Component, Recipe
 from .contexts import (
     CheckpointLoaded,
     CheckpointSaved,
@@ -37,6 +37,10 @@ class FlowkitHooks:
     @hookspec
     def flowkit_recipes(self) -> Iterable[Recipe]:  # type: ignore[empty-body]
         """The recipes of the plugin. Called once, at discovery."""
+
+    @hookspec
+    def flowkit_commands(self) -> Iterable[Command]:  # type: ignore[empty-body]
+        """The commands of the plugin. Called once, at discovery."""
 
     @hookspec
     def flowkit_configuration_built(self, context: ConfigurationBuilt) -> None:

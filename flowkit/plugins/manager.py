@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pluggy
 
 from ..errors import PluginError, UnknownComponentError, did_you_mean
-from .component import Component, Recipe
+from .component import Command, Component, Recipe
 from .contexts import Context
 from .hookspecs import PROJECT, FlowkitHooks
 from .kinds import KINDS, Kind
@@ -35,6 +35,7 @@ class PluginRecord:
         error: Why it failed, one line.
         components: What it registered.
         recipes: The recipes it registered.
+        commands: The commands it registered.
         hooks: The lifecycle hooks that it implements.
     """
 
@@ -45,6 +46,7 @@ class PluginRecord:
     error: str = ""
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    commands: tuple[Command, ...] = ()
     hooks: tuple[str, ...] = ()
 
 
@@ -125,6 +127,12 @@ class PluginManager:
         found = [(recipe, record) for record in self.records for recipe in record.recipes]
         return sorted(found, key=lambda pair: pair[0].name)
 
+    @property
+    def commands(self) -> list[tuple[Command, PluginRecord]]:
+        """Every command, with the plugin it comes from."""
+        found = [(command, record) for record in self.records for command in record.commands]
+        return sorted(found, key=lambda pair: pair[0].name)
+
     def recipe(self, name: str) -> tuple[Recipe, PluginRecord]:
         """The recipe called `name`, or `distribution/name`, with the plugin it comes from."""
         distribution, _, short = name.rpartition("/")
@@ -151,12 +159,15 @@ class PluginManager:
             self._check_hooks(plugin)
             components = tuple(self._call(plugin, "flowkit_components", Component))
             recipes = tuple(self._call(plugin, "flowkit_recipes", Recipe))
+            commands = tuple(self._call(plugin, "flowkit_commands", Command))
             self._check(components, recipes)
+            if len({command.name for command in commands}) < len(commands):
+                raise ValueError("a command is declared twice")
             hooks = self._guard(plugin, HookGuard(name, version, self._strict, self.hook_failures))
         except BaseException:
             self.hooks.unregister(plugin)
             raise
-        return PluginRecord(name, distribution, version, "ok", "", components, recipes, hooks)
+        return PluginRecord(name, distribution, version, "ok", "", components, recipes, commands, hooks)
 
     def _check_hooks(self, plugin: Any) -> None:
         """Refuse an implementation of a hook that there is none of: its name is misspelt."""
