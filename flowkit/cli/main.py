@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import ConfigError, FlowkitError
 from .components import list_components, plugins, show
 from .extensions import CommandGroup
+from .report import report
 from .sampling import evaluate, sample
 from .training import train
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(report)
 app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)

@@ -36,6 +36,7 @@ from .resume import check_same
 from .run import MetricsLog, RunFolder
 
 if TYPE_CHECKING:
+    from ..report import Report
     from .builder import PipelineBuilder
 
 __all__ = ["Pipeline"]
@@ -338,6 +339,16 @@ class Pipeline:
 
         settings = self._config.evaluation
         return evaluate(draw, self.data, self.metrics, settings["samples"], settings["repeats"], seed)
+
+    def report(self, folder: str | Path) -> "Report":
+        """Draw samples and measure them, and put all that a run folder holds on one page there, `report.html`.
+
+        Arguments:
+            folder: The run folder.
+        """
+        from ..report import report
+
+        return report(self, folder, self._plugins)
 
     def labels(self, n: int, y: Labels | None = None) -> Tensor | None:
         """The labels of n samples: those asked for, or the classes in turn."""

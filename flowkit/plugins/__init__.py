@@ -9,6 +9,8 @@ from .contexts import (
     CheckpointLoaded,
     CheckpointSaved,
     ConfigurationBuilt,
+    ReportBuilt,
+    ReportDraft,
     SamplingEnded,
     SamplingStarted,
     StepEnded,
@@ -20,6 +22,7 @@ from .kinds import KINDS, Kind
 from .lifecycle import HookFailure
 from .manager import PluginManager, PluginRecord, installed_plugins
 from .registry import Entry, Registry
+from .section import Image, Section
 
 __all__ = [
     "KINDS",
@@ -30,13 +33,17 @@ __all__ = [
     "ConfigurationBuilt",
     "Entry",
     "HookFailure",
+    "Image",
     "Kind",
     "PluginManager",
     "PluginRecord",
     "Recipe",
     "Registry",
+    "ReportBuilt",
+    "ReportDraft",
     "SamplingEnded",
     "SamplingStarted",
+    "Section",
     "StepEnded",
     "TrainingEnded",
     "TrainingStarted",

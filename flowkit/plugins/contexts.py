@@ -3,10 +3,12 @@
 A context is for looking at. Its fields are the objects of the run itself, not copies, unless they say so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from .section import Section
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +21,8 @@ __all__ = [
     "CheckpointSaved",
     "ConfigurationBuilt",
     "Context",
+    "ReportBuilt",
+    "ReportDraft",
     "SamplingEnded",
     "SamplingStarted",
     "StepEnded",
@@ -32,9 +36,11 @@ class Context:
 
     Arguments:
         hook: The name of that hook.
+        gives: What the hook yields; None if it only watches.
     """
 
     hook: ClassVar[str]
+    gives: ClassVar[type | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,3 +207,38 @@ class SamplingEnded(Context):
     y: "Tensor | None"
     seed: int
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportDraft(Context):
+    """The report of a run is being put together.
+
+    Arguments:
+        folder: The run folder.
+        config: What its `config.yaml` holds.
+        metrics: The lines of its `metrics.jsonl`.
+        evaluation: What its `evaluation.json` holds: `step`, and the lines of `metrics`; empty if there is none.
+    """
+
+    hook: ClassVar[str] = "flowkit_report_sections"
+    gives: ClassVar[type | None] = Section
+
+    folder: Path
+    config: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    evaluation: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportBuilt(Context):
+    """The report of a run is on the disk.
+
+    Arguments:
+        folder: The run folder.
+        report: The page.
+    """
+
+    hook: ClassVar[str] = "flowkit_report_built"
+
+    folder: Path
+    report: Path

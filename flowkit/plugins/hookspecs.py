@@ -9,12 +9,15 @@ from .contexts import (
     CheckpointLoaded,
     CheckpointSaved,
     ConfigurationBuilt,
+    ReportBuilt,
+    ReportDraft,
     SamplingEnded,
     SamplingStarted,
     StepEnded,
     TrainingEnded,
     TrainingStarted,
 )
+from .section import Section
 
 __all__ = ["PROJECT", "FlowkitHooks", "hookimpl"]
 
@@ -26,8 +29,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class FlowkitHooks:
     """Every hook, with when it is called and what it returns.
 
-    The lifecycle hooks, those with a `context`, watch: they return nothing, and change nothing that the context holds.
-    They fire in every process in which the thing happens. One that raises is reported, and the run goes on.
+    The lifecycle hooks, those with a `context`, watch: they change nothing that the context holds, and only
+    `flowkit_report_sections` gives something. They fire in every process in which the thing happens. One that raises
+    is reported, and the run goes on.
     """
 
     @hookspec
@@ -96,4 +100,18 @@ class FlowkitHooks:
         """A pipeline has drawn samples; not after a failure.
 
         In the process that drew. Nothing may be changed: the caller gets these very samples.
+        """
+
+    @hookspec
+    def flowkit_report_sections(self, context: ReportDraft) -> Iterable[Section]:  # type: ignore[empty-body]
+        """Sections for the report of a run, which is being put together; they come after flowkit's own.
+
+        In the main process only, or in that of `flowkit report`. Nothing may be changed, in the run folder neither.
+        """
+
+    @hookspec
+    def flowkit_report_built(self, context: ReportBuilt) -> None:
+        """The report of a run was written.
+
+        In the main process only, or in that of `flowkit report`. The page may be copied or changed.
         """

@@ -21,7 +21,7 @@ from .contexts import Context
 if TYPE_CHECKING:
     from .manager import PluginManager
 
-__all__ = ["HookFailure", "HookGuard", "listener", "tell"]
+__all__ = ["Given", "HookFailure", "HookGuard", "collect", "listener", "tell"]
 
 C = TypeVar("C", bound=Context)
 
@@ -54,6 +54,21 @@ class HookFailure:
         return f"plugin {self.plugin} {self.version}: {self.hook} raised {self.error}"
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the hook of one plugin gave.
+
+    Arguments:
+        plugin: `distribution:entry_point`, and the version.
+        items: What it yielded.
+        error: Why it yielded nothing, one line; empty if all went well.
+    """
+
+    plugin: str
+    items: tuple[Any, ...]
+    error: str = ""
+
+
 class HookGuard:
     """Stands around the lifecycle hooks of one plugin.
 
@@ -67,11 +82,13 @@ class HookGuard:
     def __init__(self, plugin: str, version: str, strict: bool, failures: list[HookFailure]) -> None:
         self.plugin, self.version, self.strict, self.failures = plugin, version, strict, failures
 
-    def guard(self, implementation: pluggy.HookImpl, hook: str) -> None:
-        """From now on, have pluggy call the implementation under guard."""
-        function: Callable[..., Any] = implementation.function
+    def guard(self, implementation: pluggy.HookImpl, context: type[Context]) -> None:
+        """From now on, have pluggy call the implementation, which takes such a context, under guard."""
+        hook, function = context.hook, implementation.function
         if implementation.wrapper or implementation.hookwrapper:
             guarded = self._wrapper(hook, function)
+        elif context.gives:
+            guarded = self._giving(hook, function, context.gives)
         elif inspect.isgeneratorfunction(function):
             raise TypeError(f"{hook} yields, so nothing in it would run: mark it hookimpl(wrapper=True)")
         else:
@@ -84,6 +101,21 @@ class HookGuard:
                 return function(*arguments, **keywords)
             except _REPORTED as error:
                 self.report(hook, error)
+
+        return guarded
+
+    def _giving(self, hook: str, function: Callable[..., Any], expected: type) -> Callable[..., Given]:
+        def guarded(*arguments: Any, **keywords: Any) -> Given:
+            plugin = f"{self.plugin} {self.version}"
+            try:
+                items = tuple(function(*arguments, **keywords) or ())
+                for item in items:
+                    if not isinstance(item, expected):
+                        raise TypeError(f"{hook} yielded {item!r}, not a {expected.__name__}")
+            except _REPORTED as error:
+                self.report(hook, error)
+                return Given(plugin, (), _line(error))
+            return Given(plugin, items)
 
         return guarded
 
@@ -123,10 +155,8 @@ class HookGuard:
         if failure and not self.strict:
             failure.times += 1
             return
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
-        failure = HookFailure(
-            self.plugin, self.version, hook, reason, "".join(traceback.format_exception(error)), times=1
-        )
+        where = "".join(traceback.format_exception(error))
+        failure = HookFailure(self.plugin, self.version, hook, _line(error), where)
         self.failures.append(failure)
         if self.strict:
             raise PluginError(str(failure)) from error
@@ -157,6 +187,16 @@ def tell(plugins: "PluginManager", context: Context) -> None:
     """Call the hook of a context in every plugin that implements it."""
     if call := listener(plugins, type(context)):
         call(context)
+
+
+def collect(plugins: "PluginManager", context: Context) -> list[Given]:
+    """What every plugin that implements the hook of a context gives, in the order in which they were called."""
+    call = getattr(plugins.hooks.hook, context.hook)
+    return [given for given in call(context=context) or () if isinstance(given, Given)]
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
 def _in_words(error: BaseException, instead: str) -> BaseException:

@@ -20,7 +20,7 @@ from .registry import Entry, Registry
 
 __all__ = ["PluginManager", "PluginRecord", "installed_plugins"]
 
-_LIFECYCLE = {context.hook for context in Context.__subclasses__()}
+_LIFECYCLE = {context.hook: context for context in Context.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class PluginManager:
         for caller in callers:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin:
-                    guard.guard(implementation, caller.name)
+                    guard.guard(implementation, _LIFECYCLE[caller.name])
         return tuple(caller.name for caller in callers)
 
     def _call(self, plugin: Any, hook: str, expected: type) -> Iterable[Any]:
