@@ -211,6 +211,24 @@ def test_plugins_add_sections_after_ours_and_are_named(run):
     assert page.text.count("by flowkit-extra:main 0.3") == 2
 
 
+def test_a_wrapper_may_reorder_what_the_others_gave(run):
+    plugins = manager(lambda: [Section("First called", text="news")])
+
+    @hookimpl(wrapper=True)
+    def flowkit_report_sections(context):
+        return (yield)[::-1]
+
+    before = types.SimpleNamespace(
+        flowkit_report_sections=hookimpl(lambda: [Section("Other", text="news")], trylast=True)
+    )
+    plugins.add(before, "flowkit-other:main")
+    page = Page(write_report(run, plugins=plugins))
+    assert page.text.index("First called") < page.text.index("Other")
+    plugins.add(types.SimpleNamespace(flowkit_report_sections=flowkit_report_sections), "flowkit-order:main")
+    page = Page(write_report(run, plugins=plugins))
+    assert page.text.index("Other") < page.text.index("First called")
+
+
 def raises(context):
     yield Section("Half", text="half")
     raise RuntimeError("no luck")

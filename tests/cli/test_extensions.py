@@ -1,5 +1,6 @@
 """Commands of plugins: listed without being imported, called like flowkit's own, in nobody's way."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,9 +9,9 @@ import types
 import pytest
 import typer
 
-from flowkit.cli.main import app
+from flowkit.cli.main import app, main
 from flowkit.errors import PluginError, UnknownComponentError
-from flowkit.plugins import Command, PluginManager, hookimpl
+from flowkit.plugins import Command, PluginManager, hookimpl, installed_plugins
 
 PLUGIN = """
 from flowkit.plugins import Command, hookimpl
@@ -68,55 +69,72 @@ def folder(tmp_path_factory):
     return folder
 
 
-def python(*arguments, cwd, code=0):
-    environment = {**os.environ, "PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def flowkit(folder, monkeypatch, capfd):
+    """Runs the command in that folder, in this process; its output, after checking its exit code."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    installed_plugins.cache_clear()
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["flowkit", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        output = "".join(capfd.readouterr())
+        assert (end.value.code or 0) == code, output
+        return output
+
+    yield run
+    installed_plugins.cache_clear()
 
 
-def flowkit(*arguments, **options):
-    return python("-m", "flowkit", *arguments, **options)
+def test_listing_commands_imports_none_of_them(folder):
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    subprocess.run([sys.executable, "-c", WITHOUT_IMPORT], cwd=folder, env=environment, check=True)
 
 
-def test_help_lists_a_command_with_its_summary_and_package_and_imports_nothing(folder):
-    output = python("-c", WITHOUT_IMPORT, cwd=folder)
-    assert "Say hello. (from flowkit-greet)" in output
-    output = flowkit("plugins", cwd=folder)
+def test_help_and_plugins_list_a_command_with_its_summary_and_package(flowkit):
+    assert "Say hello. (from flowkit-greet)" in flowkit("--help")
+    output = flowkit("plugins")
     assert "command greet" in output
     assert "hook configuration_built" in output
 
 
-def test_a_function_and_a_typer_app_are_called_like_our_own(folder):
-    assert "hello you hello you\n" in flowkit("greet", "you", "--times", "2", cwd=folder)
-    assert "hello you\n" in flowkit("greetings", "greet", "you", cwd=folder)
-    assert "bye\n" in flowkit("greetings", "leave", cwd=folder)
-    help_text = flowkit("greet", "-h", cwd=folder)
+def test_a_function_and_a_typer_app_are_called_like_our_own(flowkit):
+    assert flowkit("greet", "you", "--times", "2") == "hello you hello you\n"
+    assert flowkit("greetings", "greet", "you") == "hello you\n"
+    assert flowkit("greetings", "leave") == "bye\n"
+    help_text = flowkit("greet", "-h")
     assert "flowkit greet" in help_text
     assert "Say hello to somebody." in help_text
-    assert "Missing argument" in flowkit("greet", cwd=folder, code=2)
+    assert "Missing argument" in flowkit("greet", code=2)
 
 
-def test_a_broken_target_gets_one_line_and_leaves_the_others_alone(folder):
-    output = flowkit("broken", cwd=folder, code=1)
-    assert output == (
+def test_a_broken_target_gets_one_line_and_leaves_the_others_alone(flowkit):
+    assert flowkit("broken", code=1) == (
         "error: command 'broken' of flowkit-greet 0.2 cannot be used: flowkit_greet.missing:command: "
         "ModuleNotFoundError: No module named 'flowkit_greet.missing'\n"
     )
 
 
-def test_flowkits_own_commands_stay_and_the_other_needs_its_package(folder):
-    output = flowkit("--help", cwd=folder)
+def test_flowkits_own_commands_stay_and_the_other_needs_its_package(flowkit):
+    output = flowkit("--help")
     assert "flowkit-greet/train" in output
     assert "Not flowkit's. (from flowkit-greet; 'train' alone is flowkit's own)" in output
-    assert "hello you\n" in flowkit("flowkit-greet/train", "you", cwd=folder)
-    assert "there is no recipe 'you'" in flowkit("train", "you", cwd=folder, code=2)
+    assert flowkit("flowkit-greet/train", "you") == "hello you\n"
+    assert "there is no recipe 'you'" in flowkit("train", "you", code=2)
 
 
-def test_a_hook_that_fails_is_one_line_of_a_command_and_debug_shows_where_it_was(folder):
-    command = ["train", "moons", "training.steps=2", "training.batch_size=8", "--no-report"]
-    output = flowkit("--debug", *command, cwd=folder)
+def test_a_hook_that_fails_is_one_line_of_a_command_and_debug_shows_where_it_was(flowkit, folder):
+    logger, command = logging.getLogger("flowkit"), ["train", "moons", "training.steps=2", "--no-report"]
     line = "plugin flowkit-greet:greet 0.2: flowkit_configuration_built raised RuntimeError: no luck today"
+    before = logger.handlers[:], logger.level
+    try:
+        output = flowkit("--debug", *command)
+    finally:
+        logger.handlers[:] = before[0]
+        logger.setLevel(before[1])
     assert output.count(line) == 1
     assert "in flowkit_configuration_built" in output
     assert (folder / "runs/moons/checkpoints/step-00000002").is_dir()
