@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import randn_like as randn_like
+    from .report import Report as Report
     from .sampling import Cost as Cost
     from .sampling import Sampler as Sampler
     from .sampling import sample as sample
@@ -175,6 +176,7 @@ _MODULES = {
         "Generator",
         "randn_like",
     ),
+    "report": ("Report",),
     "sampling": (
         "Cost",
         "Sampler",

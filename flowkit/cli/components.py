@@ -61,7 +61,9 @@ def plugins() -> None:
 def _provided(record: PluginRecord) -> str:
     names = [f"kind {kind.name}" for kind in record.kinds]
     names += [component.name for component in record.components]
-    return ", ".join([*names, *(recipe.name for recipe in record.recipes)])
+    names += [recipe.name for recipe in record.recipes]
+    names += [f"command {command.name}" for command in record.commands]
+    return ", ".join(names + [f"hook {hook.removeprefix('flowkit_')}" for hook in record.hooks])
 
 
 def _print_notes() -> None:

@@ -1,5 +1,6 @@
 """The `flowkit` command."""
 
+import logging
 import sys
 import traceback
 import warnings
@@ -11,6 +12,8 @@ from rich.console import Console
 from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .components import list_components, plugins
+from .extensions import CommandGroup
+from .report import report
 from .runs import runs
 from .sampling import evaluate, sample
 from .schema import schema
@@ -21,6 +24,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="flowkit",
+    cls=CommandGroup,
     help="Train and sample flow-matching and diffusion models; every part is a plugin.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,6 +33,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(report)
 app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)
@@ -59,6 +64,7 @@ def main() -> None:
     """
     debug = "--debug" in sys.argv
     if debug:
+        _log_everything()
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
     _warn_in_words()
     try:
@@ -88,6 +94,12 @@ def _warn_in_words() -> None:
         console.print(str(message), markup=False)
 
     warnings.showwarning = show
+
+
+def _log_everything() -> None:
+    logger = logging.getLogger("flowkit")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.DEBUG)
 
 
 def _report(error: Exception, debug: bool) -> None:

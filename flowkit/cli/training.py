@@ -34,7 +34,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out pictures and metrics.")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave out pictures, metrics and report.html.")
+    ] = False,
 ) -> None:
     """Train a model: a recipe by its name, or your own configuration."""
     plugins = installed_plugins()
@@ -90,17 +92,16 @@ def given_config(name: str, plugins: PluginManager) -> dict[str, Any]:
 
 
 def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> None:
-    from ..pictures import draw_run
-
     if not no_report:
         try:
             with console.status("drawing and measuring samples"):
-                pictures, results = draw_run(pipeline, folder), pipeline.evaluate()
+                report = pipeline.report(folder)
         except KeyboardInterrupt:
             console.print(f"the run in {folder} is complete; its report is not (flowkit evaluate {folder})")
             raise
-        print_evaluations(results, console)
-        console.print(f"pictures  {', '.join(str(picture) for picture in pictures)}")
+        print_evaluations(report.evaluations, console)
+        console.print(f"pictures  {', '.join(str(picture) for picture in report.pictures)}")
+        console.print(f"report    {report.path}")
     console.print(f"run       {folder} (config.yaml, checkpoints/, metrics.jsonl)")
     images = pipeline.spec.image_range is not None
     wanted = ["-n", "100", "--out", "samples"] if images else ["-n", "5000", "--out", "samples.npy"]

@@ -46,7 +46,7 @@ class Callback:
         """A few times a second; only `state.step` is new."""
 
     def checkpoint_saved(self, state: TrainingState, checkpoint: Path) -> None:
-        """After a checkpoint was written."""
+        """After a checkpoint was written, which takes some steps: `state.step` may be past it."""
 
     def training_ended(self, state: TrainingState) -> None:
         """After the last step, and after an interruption or a failure."""

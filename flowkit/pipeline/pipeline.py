@@ -20,6 +20,8 @@ from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import LogProb, estimate_log_prob
+from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
+from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
 from ..random import BLOCK, BlockGenerator
 from ..sampling import Cost, Sampler
@@ -36,6 +38,7 @@ from .run import MetricsLog, RunFolder
 from .stream import digest, draw_to
 
 if TYPE_CHECKING:
+    from ..report import Report
     from .builder import PipelineBuilder
 
 __all__ = ["Pipeline"]
@@ -73,6 +76,8 @@ class Pipeline:
         self.sampler, self.metrics = parts.sampler, parts.metrics
         self._trained = False
         check_parts(self, config)
+        if built := listener(self._plugins, ConfigurationBuilt):
+            built(ConfigurationBuilt(config=self.config, pipeline=self))
 
     @staticmethod
     def builder(plugins: PluginManager | None = None) -> "PipelineBuilder":
@@ -145,6 +150,8 @@ class Pipeline:
             run.path,
             [MetricsLog(run), *configured, *callbacks],
             facts_of(self.spec, self.normalization),
+            stored,
+            self._plugins,
         )
         if trainer.accelerator.is_main_process:
             run.write_config(stored) if resume else run.start(stored)
@@ -185,7 +192,18 @@ class Pipeline:
         pipeline = cls(config, plugins, *from_facts(checkpoint))
         pipeline.load_weights(checkpoint)
         pipeline._trained = True
-        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tell(
+            plugins,
+            CheckpointLoaded(
+                checkpoint=checkpoint.folder,
+                folder=run.path,
+                step=checkpoint.step,
+                model=pipeline.model,
+                resumes_training=False,
+            ),
+        )
+        return pipeline
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
         """Take the averaged weights of a checkpoint."""
@@ -221,9 +239,11 @@ class Pipeline:
         check_whole("the number of samples", n)
         draws, size = self._draws(n, y, seed, cost, sampling)
         samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
+        tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating():
             for start in range(0, n, size):
                 samples[start : start + size] = draws.batch(start, min(size, n - start))
+        tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return samples
 
     @torch.no_grad()
@@ -262,8 +282,11 @@ class Pipeline:
             "seed": seed,
             "labels": digest(draws.y),
         }
+        file = Path(path)
+        tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating():
-            draw_to(Path(path), n, size, draws, self.spec, facts)
+            draw_to(file, n, size, draws, self.spec, facts)
+        tell(self._plugins, SamplingEnded(pipeline=self, file=file, y=draws.y, seed=seed, settings=sampling))
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
@@ -272,10 +295,13 @@ class Pipeline:
         draws, size = self._draws(n, y, seed, None, sampling)
         _, path = draws.sampler.rescheduled(self.model, self.path)
         trajectory = room_for(n, (len(draws.sampler.grid(path)), n, *self.spec.event_shape), self._dtype)
+        tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating():
             for start in range(0, n, size):
                 for i, state in enumerate(draws.states(start, min(size, n - start))):
                     trajectory[i, start : start + size] = state
+        samples = trajectory[-1]
+        tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return trajectory
 
     def log_prob(
@@ -351,6 +377,16 @@ class Pipeline:
 
         settings = self._config.evaluation
         return evaluate(draw, self.data, self.metrics, settings["samples"], settings["repeats"], seed)
+
+    def report(self, folder: str | Path) -> "Report":
+        """Draw samples and measure them, and put all that a run folder holds on one page there, `report.html`.
+
+        Arguments:
+            folder: The run folder.
+        """
+        from ..report import report
+
+        return report(self, folder, self._plugins)
 
     def labels(self, n: int, y: Labels | None = None) -> Tensor | None:
         """The labels of n samples: those asked for, or the classes in turn."""

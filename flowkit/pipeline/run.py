@@ -4,23 +4,30 @@ config.yaml        complete, with the plugins and versions it used
 checkpoints/       the newest few
 metrics.jsonl      one line every `training.log_every` steps, and a sign of life in between where steps are slow
 samples.png, loss.png, trajectory.gif
+evaluation.json    what the metrics saw
+report.html        all of it on one page
 """
 
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config.files import read_yaml, write_yaml
 from ..errors import ConfigError, RunExistsError
 from ..export import check_place
 from ..interfaces.callback import Callback, TrainingState
 
-__all__ = ["HEARTBEAT_SECONDS", "MetricsLog", "RunFolder"]
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+__all__ = ["HEARTBEAT_SECONDS", "MetricsLog", "RunFolder", "replace_file"]
 
 HEARTBEAT_SECONDS = 30
 """A training that lives writes to `metrics.jsonl` at least this often, unless one step takes longer."""
@@ -45,6 +52,22 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """`metrics.jsonl`."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def evaluation_file(self) -> Path:
+        """`evaluation.json`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report_file(self) -> Path:
+        """`report.html`."""
+        return self.path / "report.html"
+
+    @property
+    def step(self) -> int:
+        """How many steps the newest checkpoint has behind it; 0 where there is none."""
+        names = [place.name.removeprefix("step-") for place in self.path.glob("checkpoints/step-*")]
+        return max((int(name) for name in names if name.isdigit()), default=0)
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Refuse to touch what is there unless asked.
@@ -80,14 +103,14 @@ class RunFolder:
             for name in ("checkpoints", "config.yaml", "metrics.jsonl"):
                 target = self.path / name
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-            for picture in ("samples.png", "loss.png", "trajectory.gif"):
-                (self.path / picture).unlink(missing_ok=True)
+            for result in ("samples.png", "loss.png", "trajectory.gif", "evaluation.json", "report.html"):
+                (self.path / result).unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_config(config)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`."""
-        _replace(self.config_file, write_yaml(config))
+        replace_file(self.config_file, write_yaml(config))
 
     def read_config(self) -> dict[str, Any]:
         """What `config.yaml` holds.
@@ -113,6 +136,19 @@ class RunFolder:
                 found.append(json.loads(line))
         return [line for line in found if isinstance(line, dict) and "step" in line]
 
+    def write_evaluation(self, evaluations: Sequence["Evaluation"]) -> None:
+        """Write `evaluation.json`: what the metrics saw, after how many steps. A figure that is unknown is null."""
+        metrics = [asdict(evaluation) | {"ratio": evaluation.ratio} for evaluation in evaluations]
+        lines = [{key: _known(value) for key, value in metric.items()} for metric in metrics]
+        replace_file(self.evaluation_file, json.dumps({"step": self.step, "metrics": lines}, indent=1) + "\n")
+
+    def evaluation(self) -> dict[str, Any]:
+        """What `evaluation.json` holds; nothing where it is missing or damaged."""
+        with suppress(OSError, ValueError):
+            held = json.loads(self.evaluation_file.read_text(encoding="utf-8"))
+            return held if isinstance(held, dict) else {}
+        return {}
+
 
 class MetricsLog(Callback):
     """Writes `metrics.jsonl`; after a resumption, lines from beyond the checkpoint are dropped.
@@ -128,7 +164,7 @@ class MetricsLog(Callback):
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
         kept = [line for line in self.run.metrics() if line["step"] <= state.step]
-        _replace(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+        replace_file(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         self._alive_at = time.monotonic()
 
     def progressed(self, state: TrainingState) -> None:
@@ -153,7 +189,12 @@ class MetricsLog(Callback):
         self._alive_at = time.monotonic()
 
 
-def _replace(file: Path, text: str) -> None:
+def _known(value: Any) -> Any:
+    """JSON has no number for what is unknown or infinite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def replace_file(file: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = file.with_name(file.name + ".partial")
     partial.write_text(text, encoding="utf-8")

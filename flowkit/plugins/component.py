@@ -1,9 +1,11 @@
-"""What a plugin declares: components and recipes, by name, without importing what implements them."""
+"""What a plugin declares: components, recipes and commands, by name, without importing what implements them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Component", "Recipe", "check_declaration", "check_target"]
+__all__ = ["Command", "Component", "Recipe", "check_declaration", "check_target"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.\-]*")
@@ -66,3 +68,23 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_declaration("recipe", self.name, self.target, "target")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line, imported when it is called.
+
+    Arguments:
+        name: `flowkit NAME`; lower case letters, digits, hyphens and underscores.
+        target: `package.module:function`, a function as typer takes them, or a `typer.Typer`; or the function or the
+            `Typer` itself (for tests and notebooks).
+        summary: One line for `flowkit --help`.
+    """
+
+    name: str
+    target: str | Callable[..., Any]
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        target = self.target if isinstance(self.target, str) else "a.module:function"
+        check_declaration("command", self.name.replace("-", "_"), target, "target")

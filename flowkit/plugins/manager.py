@@ -14,12 +14,16 @@ import pluggy
 from .. import __version__
 from ..errors import PluginError, UnknownComponentError, did_you_mean
 from .api import api_of, check_api
-from .component import Component, Recipe
+from .component import Command, Component, Recipe
+from .contexts import Context
 from .hookspecs import PROJECT, FlowkitHooks
 from .kinds import KINDS, DeclaredKind, Kind
+from .lifecycle import HookFailure, HookGuard
 from .registry import Entry, Registry
 
 __all__ = ["PluginManager", "PluginRecord", "installed_plugins", "why_stray"]
+
+_LIFECYCLE = {context.hook: context for context in Context.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class PluginRecord:
         kinds: The kinds of component that it adds.
         api: The version of the plugin API that it is made for.
         seconds: How long it took to import its module and to call its hooks.
+        commands: The commands it registered.
+        hooks: The lifecycle hooks that it implements.
     """
 
     name: str
@@ -49,6 +55,8 @@ class PluginRecord:
     kinds: tuple[Kind, ...] = ()
     api: int = 1
     seconds: float = 0.0
+    commands: tuple[Command, ...] = ()
+    hooks: tuple[str, ...] = ()
 
 
 class PluginManager:
@@ -58,7 +66,7 @@ class PluginManager:
         environment: Where the switches are read from; the process environment by default.
             `FLOWKIT_PLUGINS=a,b` loads only these (empty: none), `FLOWKIT_DISABLE_PLUGINS=a,b` leaves
             these out, both by distribution (`flowkit-torch`) or plugin (`flowkit-torch:ode`);
-            `FLOWKIT_STRICT_PLUGINS=1` raises where a plugin fails instead of recording it.
+            `FLOWKIT_STRICT_PLUGINS=1` raises where a plugin or one of its hooks fails, instead of recording it.
 
     Example:
         >>> manager = PluginManager.discover()
@@ -74,6 +82,7 @@ class PluginManager:
         self.hooks = pluggy.PluginManager(PROJECT)
         self.hooks.add_hookspecs(FlowkitHooks)
         self.records: list[PluginRecord] = []
+        self.hook_failures: list[HookFailure] = []
         self._registry: Registry | None = None
 
     @classmethod
@@ -138,6 +147,12 @@ class PluginManager:
         found = [(recipe, record) for record in self.records for recipe in record.recipes]
         return sorted(found, key=lambda pair: pair[0].name)
 
+    @property
+    def commands(self) -> list[tuple[Command, PluginRecord]]:
+        """Every command, with the plugin it comes from."""
+        found = [(command, record) for record in self.records for command in record.commands]
+        return sorted(found, key=lambda pair: pair[0].name)
+
     def recipe(self, name: str) -> tuple[Recipe, PluginRecord]:
         """The recipe called `name`, or `distribution/name`, with the plugin it comes from."""
         distribution, _, short = name.rpartition("/")
@@ -168,11 +183,24 @@ class PluginManager:
             kinds = tuple(self._call(plugin, "flowkit_kinds", Kind))
             components = tuple(self._call(plugin, "flowkit_components", Component))
             recipes = tuple(self._call(plugin, "flowkit_recipes", Recipe))
-            _check(kinds, components, recipes)
+            commands = tuple(self._call(plugin, "flowkit_commands", Command))
+            _check(kinds, components, recipes, commands)
+            hooks = self._guard(plugin, HookGuard(name, version, self._strict, self.hook_failures))
         except BaseException:
             self.hooks.unregister(plugin)
             raise
-        return PluginRecord(name, distribution, version, "ok", "", components, recipes, kinds, api)
+        return PluginRecord(
+            name,
+            distribution,
+            version,
+            "ok",
+            components=components,
+            recipes=recipes,
+            kinds=kinds,
+            api=api,
+            commands=commands,
+            hooks=hooks,
+        )
 
     def _check_new(self, plugin: Any, name: str) -> None:
         """Refuse a plugin that is there already: a distribution that is installed twice, under two names, say."""
@@ -189,6 +217,15 @@ class PluginManager:
         for caller in self.hooks.get_hookcallers(plugin) or ():
             if caller.name not in known:
                 raise ValueError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, known)}")
+
+    def _guard(self, plugin: Any, guard: HookGuard) -> tuple[str, ...]:
+        """Guard the lifecycle hooks of a plugin; their names."""
+        callers = [caller for caller in self.hooks.get_hookcallers(plugin) or () if caller.name in _LIFECYCLE]
+        for caller in callers:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin:
+                    guard.guard(implementation, _LIFECYCLE[caller.name])
+        return tuple(caller.name for caller in callers)
 
     def _call(self, plugin: Any, hook: str, expected: type) -> Iterable[Any]:
         """Call one plugin's implementation of one hook, alone."""
@@ -220,7 +257,12 @@ def installed_plugins() -> PluginManager:
     return PluginManager.discover()
 
 
-def _check(kinds: tuple[Kind, ...], components: tuple[Component, ...], recipes: tuple[Recipe, ...]) -> None:
+def _check(
+    kinds: tuple[Kind, ...],
+    components: tuple[Component, ...],
+    recipes: tuple[Recipe, ...],
+    commands: tuple[Command, ...],
+) -> None:
     """Refuse declarations of one plugin that exclude each other, or the kinds of the core."""
     for kind in kinds:
         if kind.name == "recipe":
@@ -235,6 +277,7 @@ def _check(kinds: tuple[Kind, ...], components: tuple[Component, ...], recipes: 
         "kind": [kind.name for kind in kinds],
         "component": [f"{component.kind} {component.name}" for component in components],
         "recipe": [recipe.name for recipe in recipes],
+        "command": [command.name for command in commands],
     }.items():
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:

@@ -22,12 +22,14 @@ from ..interfaces.data import DataSource
 from ..interfaces.loss import Loss
 from ..interfaces.source import Source
 from ..model import Model
+from ..plugins import PluginManager, installed_plugins
 from ..processes import check_launch
 from ..random import derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
 from .ema import EMA
+from .hooks import TrainingHooks
 from .interrupt import Interrupt
 from .pairs import Pairs, PairsState
 from .writer import CheckpointWriter
@@ -53,6 +55,8 @@ class Trainer:
         folder: The run folder, for checkpoints.
         callbacks: What watches.
         facts: What `state.json` must hold beside the step, to build the model again.
+        config: What `config.yaml` holds, for the hooks of plugins.
+        plugins: Whose hooks are called; the installed plugins by default.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Trainer:
         folder: Path,
         callbacks: Sequence[Callback] = (),
         facts: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        plugins: PluginManager | None = None,
     ) -> None:
         AcceleratorState._reset_state()  # another training in this process may have had another precision
         self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
@@ -76,7 +82,10 @@ class Trainer:
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
         self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
-        self.callbacks = list(callbacks) if self.accelerator.is_main_process else []
+        is_main = self.accelerator.is_main_process
+        self.callbacks = list(callbacks) if is_main else []
+        self.config = dict(config or {})
+        self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.ema = EMA(self.parameters, settings.ema_decay)
@@ -127,16 +136,23 @@ class Trainer:
             self._tell("training_started", state)
             try:
                 with self.pairs, self._writer:
+                    self.hooks.started(self.step, self.config)
                     self._loop(state, interrupt)
-            finally:
-                self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
-                self._tell("training_ended", state)
+            except BaseException as error:
+                self._end(state, prepared, error)
+                raise
+            self._end(state, prepared, None)
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
         self.model.eval()
         if interrupt.signal is not None:  # it came when nothing was left to interrupt here
             signal.raise_signal(interrupt.signal)
+
+    def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
+        self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+        self._tell("training_ended", state)
+        self.hooks.ended(self.step, error)
 
     def _loop(self, state: TrainingState, interrupt: Interrupt) -> None:
         settings = self.settings
@@ -146,6 +162,7 @@ class Trainer:
         while self.step < settings.steps:
             self._losses.append(self._train_step(*next(self.pairs)))
             self.step += 1
+            self.hooks.step_ended(self.step, self._losses[-1], self._rate)
             last = self.step == settings.steps
             now = time.perf_counter()
             if last or self.step % settings.log_every == 0:
@@ -229,6 +246,7 @@ class Trainer:
         if checkpoint := self._writer.written(wait):
             self._last_good = checkpoint
             self._tell("checkpoint_saved", state, checkpoint.folder)
+            self.hooks.saved(checkpoint)
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
@@ -291,6 +309,7 @@ class Trainer:
         if self.step > self.settings.steps:
             raise ConfigError(f"training.steps: is {self.settings.steps}, and {self.step} steps are done already")
         self._last_good = checkpoint
+        self.hooks.loaded(checkpoint)
 
     def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
         for fact, now in self.facts.items():

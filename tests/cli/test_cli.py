@@ -50,8 +50,10 @@ def run(tmp_path_factory):
 def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
     output = flowkit("train", "moons", *TINY, cwd=tmp_path)
     folder = tmp_path / "runs/moons"
-    for name in ("config.yaml", "checkpoints", "metrics.jsonl", "samples.png", "loss.png", "trajectory.gif"):
+    pictures = ("samples.png", "loss.png", "trajectory.gif")
+    for name in ("config.yaml", "checkpoints", "metrics.jsonl", *pictures, "evaluation.json", "report.html"):
         assert (folder / name).exists(), name
+    assert "report    runs/moons/report.html\n" in output
     assert "2-Wasserstein:" in output
     assert "data against data:" in output
     assert "flowkit sample runs/moons -n 5000 --out samples.npy" in output

@@ -231,10 +231,16 @@ def mentioned():
                 yield pytest.param(shlex.split(words), id=f"{page.relative_to(ROOT)}:{i}: flowkit {words}")
 
 
+def declared():
+    """The commands of the example packages."""
+    return dict.fromkeys(name for page in PAGES for name in re.findall(r'Command\("([\w-]+)"', page.read_text()))
+
+
 @pytest.mark.parametrize("words", list(mentioned()))
 def test_a_command_that_a_page_mentions_exists_with_its_options(words):
     command = typer.main.get_command(app)
-    known = {*command.commands, "--help", *(name for parameter in command.params for name in parameter.opts)}
+    options = {name for parameter in command.params for name in parameter.opts}
+    known = {*command.commands, "--help", *options, *declared()}
     assert words[0] in known, f"there is no command {words[0]!r}"
     if words[0] in command.commands:
         options = {name for parameter in command.commands[words[0]].params for name in parameter.opts}

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import flowkit as fk
 from flowkit.pipeline.draws import Draws
+from flowkit.plugins import PluginManager, hookimpl
 
 N = 1500
 
@@ -50,6 +51,20 @@ def test_the_file_holds_what_sample_gives_and_nothing_is_left_beside_it(pipeline
         header, *rows = csv.reader(file.open())
         assert header == ["x0", "x1", "label"]
         assert torch.equal(torch.tensor([[float(v) for v in row] for row in rows]), torch.cat([x, y[:, None]], 1))
+
+
+def test_hooks_hear_of_the_file(folder, tmp_path):
+    manager = PluginManager.discover()
+    told = []
+
+    class Watch:
+        @hookimpl
+        def flowkit_sampling_ended(self, context):
+            told.append((context.samples, context.file))
+
+    manager.add(Watch(), "watch")
+    fk.Pipeline.load(folder, plugins=manager).sample_to(tmp_path / "x.npy", 3)
+    assert told == [(None, tmp_path / "x.npy")]
 
 
 class Crash(Exception):
