@@ -20,6 +20,7 @@ from .check import NotApplicable, Subject
 __all__ = [
     "DTYPES",
     "LIMIT",
+    "ExactNetwork",
     "NormalField",
     "ReferencePath",
     "ReferenceSchedule",
@@ -71,6 +72,8 @@ class ReferencePath(Path):
 
     def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
         """-x0 / beta_t."""
+        if bool((self.schedule.beta(t) == 0).any()):
+            raise UnsupportedError("there is no score at t = 1, where beta is 0")
         return -x0 / expand_time(self.schedule.beta(t), x0)
 
     def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
