@@ -19,9 +19,13 @@ _PLAN = 0.02
 def returns_the_points_it_was_given(subject: Subject) -> None:
     """Every x0 and every z that comes back is one of those given, and there are as many."""
     x0, z = _batch()
-    for name, given, found in zip(("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True):
+    for name, given, found in zip(
+        ("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True
+    ):
         require(found.shape == given.shape, f"{name} comes back with shape {tuple(found.shape)}")
-        require(bool((_places(found, given) >= 0).all()), f"a point comes back as {name} that was not among those given")
+        require(
+            bool((_places(found, given) >= 0).all()), f"a point comes back as {name} that was not among those given"
+        )
 
 
 @CHECKS.add(hint="move z and y by the same indices: select_condition(y, j)")
@@ -48,7 +52,9 @@ def needs_no_conditions(subject: Subject) -> None:
     require(subject.component.pair(*_batch(), None, seeded(0))[2] is None, "y = None comes back as something else")
 
 
-@CHECKS.add(hint="draw each x0 once (a permutation), or from a plan whose columns sum alike; a nearest neighbour does not")
+@CHECKS.add(
+    hint="draw each x0 once (a permutation), or from a plan whose columns sum alike; a nearest neighbour does not"
+)
 def keeps_the_marginal_of_x0(subject: Subject) -> None:
     """Every x0 is used once, or once on average over the coupling's draws."""
     _require_even_use(subject, 0, "x0")
@@ -66,7 +72,10 @@ def is_independent_if_it_says_so(subject: Subject) -> None:
     if not subject.component.independent:
         raise NotApplicable("it does not say that it is independent")
     x0, z = (torch.randn(4096, 2, generator=seeded(seed), dtype=torch.float64) for seed in (1, 2))
-    pairs = [subject.component.pair(a, b, None, seeded(i))[:2] for i, (a, b) in enumerate(zip(x0.split(64), z.split(64), strict=True))]
+    pairs = [
+        subject.component.pair(a, b, None, seeded(i))[:2]
+        for i, (a, b) in enumerate(zip(x0.split(64), z.split(64), strict=True))
+    ]
     x0, z = (torch.cat(side) for side in zip(*pairs, strict=True))
     correlation = float((x0 * z).mean() / (x0.std() * z.std()))
     require(
@@ -92,8 +101,13 @@ def takes_events_of_any_shape_and_type(subject: Subject) -> None:
     for shape in ((1,), (3, 4, 4)):
         for dtype in DTYPES:
             x0, z = (torch.randn(6, *shape, generator=seeded(seed)).to(dtype) for seed in (1, 2))
-            for name, given, found in zip(("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True):
-                require(found.shape == given.shape, f"{name} of shape {tuple(given.shape)} comes back as {tuple(found.shape)}")
+            for name, given, found in zip(
+                ("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True
+            ):
+                require(
+                    found.shape == given.shape,
+                    f"{name} of shape {tuple(given.shape)} comes back as {tuple(found.shape)}",
+                )
                 require(found.dtype == dtype, f"{name} of {dtype} comes back as {found.dtype}")
 
 
@@ -102,7 +116,11 @@ def takes_a_batch_of_one(subject: Subject) -> None:
     """One x0 and one z are a pair."""
     x0, z = _batch()
     x0_found, z_found, y_found = subject.component.pair(x0[:1], z[:1], torch.tensor([4]), seeded(0))
-    same = torch.equal(x0_found, x0[:1]) and torch.equal(z_found, z[:1]) and torch.equal(_parts(y_found)["y"], torch.tensor([4]))
+    same = (
+        torch.equal(x0_found, x0[:1])
+        and torch.equal(z_found, z[:1])
+        and torch.equal(_parts(y_found)["y"], torch.tensor([4]))
+    )
     require(same, "a batch of one comes back as another")
 
 

@@ -18,7 +18,9 @@ def is_float64_on_the_cpu(subject: Subject) -> None:
     times = subject.component.times(4, path_for(subject))
     require(isinstance(times, torch.Tensor), f"times is a {type(times).__name__}")
     require(times.dtype == torch.float64, f"times are {times.dtype}")
-    require(times.device.type == "cpu" and times.ndim == 1, f"times are of shape {tuple(times.shape)} on {times.device}")
+    require(
+        times.device.type == "cpu" and times.ndim == 1, f"times are of shape {tuple(times.shape)} on {times.device}"
+    )
 
 
 @CHECKS.add(hint="N steps have N + 1 times: linspace(..., steps + 1)")
@@ -38,7 +40,10 @@ def increases_strictly(subject: Subject) -> None:
     for steps in _STEPS:
         times = subject.component.times(steps, path)
         still = times.diff() <= 0
-        require(not bool(still.any()), f"with {steps} steps, t = {times[1:][still][:3].tolist()} is not after the one before")
+        require(
+            not bool(still.any()),
+            f"with {steps} steps, t = {times[1:][still][:3].tolist()} is not after the one before",
+        )
 
 
 @CHECKS.add(hint="time runs from 0 (noise) to 1 (data)")
@@ -48,7 +53,7 @@ def stays_inside(subject: Subject) -> None:
     for steps in _STEPS:
         times = subject.component.times(steps, path)
         low, high = float(times.min()), float(times.max())
-        require(0 <= low and high <= 1, f"with {steps} steps, times go from {low:.17g} to {high:.17g}")
+        require(low >= 0 and high <= 1, f"with {steps} steps, times go from {low:.17g} to {high:.17g}")
 
 
 @CHECKS.add(hint="make a new tensor each time, and nothing by chance")

@@ -7,7 +7,7 @@ from ..conditions import Condition
 from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..shapes import expand_time
-from .check import CheckList, Subject, require, require_close, seeded
+from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
 from .reference import DTYPES, path_for
 
 __all__ = ["CHECKS"]
@@ -41,7 +41,9 @@ def predicts_every_quantity_it_names(subject: Subject) -> None:
             f"it names {_names(head.quantities)}, and predicts {_names(tuple(found))}",
         )
         for quantity, value in found.items():
-            require(value.shape == x.shape, f"the {quantity.value} has shape {tuple(value.shape)} for x {tuple(x.shape)}")
+            require(
+                value.shape == x.shape, f"the {quantity.value} has shape {tuple(value.shape)} for x {tuple(x.shape)}"
+            )
 
 
 @CHECKS.add(hint="call network(x, t, y) with x of shape (batch, *event) and t of shape (batch,), and pass y on")
@@ -74,7 +76,23 @@ def gradients_reach_every_output(subject: Subject) -> None:
     found = head.predict(network, x, t, None, path_for(subject))
     require(all(value.requires_grad for value in found.values()), "a prediction carries no gradient to the network")
     (gradient,) = torch.autograd.grad(sum(value.square().sum() for value in found.values()), network.scales)
-    require(bool((gradient != 0).all()), f"outputs {(gradient == 0).nonzero().flatten().tolist()} of the network get none")
+    require(
+        bool((gradient != 0).all()), f"outputs {(gradient == 0).nonzero().flatten().tolist()} of the network get none"
+    )
+
+
+@CHECKS.add(hint="the outputs stand side by side on the first event axis in the order of `quantities`")
+def each_quantity_is_its_own_output(subject: Subject) -> None:
+    """With an output for each quantity, the first quantity is made of the first output, and so on."""
+    head, (x, t) = subject.component, _states((2,))
+    if not 1 < head.outputs == len(head.quantities):
+        raise NotApplicable("it has one output, or not one for each quantity")
+    network = _Network(head.outputs)
+    found = head.predict(network, x, t, None, path_for(subject))
+    for i, quantity in enumerate(head.quantities):
+        (gradient,) = torch.autograd.grad(found[quantity].square().sum(), network.scales, retain_graph=True)
+        used = gradient.nonzero().flatten().tolist()
+        require(used == [i], f"the {quantity.value}, number {i} of its quantities, is made of the outputs {used}")
 
 
 @CHECKS.add(hint="cast coefficients to the type of x: expand_time does")

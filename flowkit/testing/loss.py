@@ -55,16 +55,16 @@ def vanishes_for_a_perfect_prediction(subject: Subject) -> None:
     perfect, _ = _losses(subject, point, 512, point)
     other, _ = _losses(subject, NormalField(mean=0.0, std=0.0), 512, point)
     # Rounding of 1e-16 in x becomes 1e-12 in a score near the data, whose squares are weighed: far below 1e-6.
+    cost, other_cost = float(perfect.detach().mean()), float(other.detach().mean())
     require(
-        float(perfect.detach().mean()) <= 1e-6 * float(other.detach().mean()),
-        f"the exact field of a single data point has the loss {float(perfect.detach().mean()):.6g}; that of another point, 1 "
-        f"away, has {float(other.detach().mean()):.6g}",
+        cost <= 1e-6 * other_cost,
+        f"the exact field of a single data point has the loss {cost:.6g}; that of another point, {other_cost:.6g}",
     )
 
 
 @CHECKS.add(hint="the target must average to the marginal field given x_t, with a weight that depends on t alone")
 def is_minimal_at_the_exact_field(subject: Subject) -> None:
-    """At the exact field of Gaussian data, no linear change of the prediction lowers the mean loss; 5 standard errors."""
+    """At the exact field of Gaussian data, no linear change of the prediction lowers the loss; 5 standard errors."""
     field = NormalField()
     loss, offsets = _losses(subject, field, 20_000, field)
     for gradient in torch.autograd.grad(loss.sum(), offsets):

@@ -115,7 +115,7 @@ class ReferencePath(Path):
 
 
 class NormalField(Predictor):
-    r"""The marginal fields of the reference path for data $N(\mathrm{mean}, \mathrm{std}^2 I)$.
+    r"""The marginal fields of a Gaussian path for data $N(\mathrm{mean}, \mathrm{std}^2 I)$.
 
     With $v = \alpha^2 \mathrm{std}^2 + \beta^2$ and $g = (x - \alpha\,\mathrm{mean})/v$: the score is -g, the noise
     $\beta g$, the data mean + $\alpha\,\mathrm{std}^2 g$.
@@ -124,11 +124,18 @@ class NormalField(Predictor):
         mean: Of the data, in every element.
         std: Their deviation; 0 for a single point.
         only: The quantities that it gives; all where left out.
+        schedule: That of the path; the reference where left out.
     """
 
-    def __init__(self, mean: float = 1.0, std: float = 0.5, only: tuple[Quantity, ...] = tuple(Quantity)) -> None:
+    def __init__(
+        self,
+        mean: float = 1.0,
+        std: float = 0.5,
+        only: tuple[Quantity, ...] = tuple(Quantity),
+        schedule: Schedule | None = None,
+    ) -> None:
         self.mean, self.std, self.only = mean, std, only
-        self.schedule = ReferenceSchedule()
+        self.schedule = schedule or ReferenceSchedule()
         self.seen: list[Tensor] = []
 
     def can_predict(self, wanted: Quantity) -> bool:
@@ -158,7 +165,8 @@ class NormalField(Predictor):
 
     def moments(self, t: float) -> tuple[float, float]:
         """The mean and the deviation of each element of x_t."""
-        alpha, beta = math.sin(math.pi * t / 2), math.cos(math.pi * t / 2)
+        time = torch.tensor(t, dtype=torch.float64)
+        alpha, beta = float(self.schedule.alpha(time)), float(self.schedule.beta(time))
         return alpha * self.mean, math.hypot(alpha * self.std, beta)
 
     def flow(self, x: Tensor, t: float, s: float) -> Tensor:
@@ -191,19 +199,19 @@ class ExactNetwork(nn.Module):
         exact = torch.cat(self.field.predict(x, t, y, self.quantities), dim=1)
         self.offsets = [torch.zeros_like(exact, requires_grad=True) for _ in range(4)]
         states, time = torch.cat([x] * len(self.quantities), dim=1), expand_time(t, x)
-        features = (1.0, states, time, states * time)
-        return exact + sum(feature * offset for feature, offset in zip(features, self.offsets, strict=True))
+        constant, slope, drift, bend = self.offsets
+        return exact + constant + states * slope + time * drift + states * time * bend
 
 
 def path_for(subject: Subject) -> Path:
     """A path that the component goes with: the reference, or the first of the registry that it does not refuse."""
-    problems: list[str] = []
+    refused: list[str] = []
     for path in (ReferencePath(), *_registered_paths(subject)):
-        problems = problems if (found := subject.component.problems(path)) else []
-        if not found:
+        problems = subject.component.problems(path)
+        if not problems:
             return path
-        problems = problems or found
-    raise NotApplicable(f"it goes with no path at hand: {'; '.join(problems)}")
+        refused = refused or problems
+    raise NotApplicable(f"it goes with no path at hand: {'; '.join(refused)}")
 
 
 def derivative(function: Any, t: Tensor, h: float = 1e-3) -> Tensor:

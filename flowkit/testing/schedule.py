@@ -42,7 +42,7 @@ def ends_without_noise(subject: Subject) -> None:
 
 @CHECKS.add(hint="alpha is the coefficient of the data point, which enters with time")
 def the_data_never_fade(subject: Subject) -> None:
-    """alpha never falls."""
+    """Alpha never falls."""
     alpha = subject.component.alpha(_grid())
     falls = alpha.diff() < -1e-12  # rounding of numbers up to 1
     require(not bool(falls.any()), f"alpha falls at t = {_times_of(falls)}")
@@ -116,7 +116,7 @@ def keeps_the_precision_of_t(subject: Subject) -> None:
 
 @CHECKS.add(hint="write the limit at the end, not a division by 0; no epsilon")
 def is_finite_at_both_ends(subject: Subject) -> None:
-    """alpha and beta are finite at t = 0 and t = 1 in every type, and no derivative is NaN there."""
+    """Alpha and beta are finite at t = 0 and t = 1 in every type, and no derivative is NaN there."""
     schedule = subject.component
     for dtype in DTYPES:
         t = torch.tensor([0.0, 1.0], dtype=dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..interfaces.time import TimeSampler
-from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
+from .check import CheckList, NotApplicable, Subject, require, seeded
 from .reference import DTYPES, LIMIT, path_for, standard_error
 
 __all__ = ["CHECKS"]
@@ -36,7 +36,7 @@ def stays_inside(subject: Subject) -> None:
     for dtype in DTYPES:
         t = subject.component.sample(20_000, seeded(1), dtype=dtype, path=path_for(subject))
         low, high = float(t.min()), float(t.max())
-        require(0 < low and high < 1, f"in {dtype}, times from {low:.9g} to {high:.9g} were drawn")
+        require(low > 0 and high < 1, f"in {dtype}, times from {low:.9g} to {high:.9g} were drawn")
 
 
 @CHECKS.add(hint="draw from the generator that is passed in, and from nothing else")
@@ -61,7 +61,7 @@ def corrects_to_the_mean_over_uniform_times(subject: Subject) -> None:
     require(counted.shape == t.shape, f"{len(t)} losses come out with shape {tuple(counted.shape)}")
     if torch.equal(counted, _loss(t)):
         return
-    wanted, found, error = 1.5, float(counted.mean()), float(standard_error(counted))  # the integral of 1/2 + 3 t^2 
+    wanted, found, error = 1.5, float(counted.mean()), float(standard_error(counted))  # the integral of 1/2 + 3 t^2
     require(
         abs(found - wanted) <= LIMIT * error,
         f"a loss of mean {wanted} over uniform times has the mean {found:.4g} (standard error {error:.2g}) corrected",

@@ -16,7 +16,7 @@ CHECKS = CheckList()
 
 @CHECKS.add(hint="return one weight a time: torch.ones_like(t) times something")
 def gives_a_weight_for_each_time(subject: Subject) -> None:
-    """t of shape (batch,) gives weights of shape (batch,) and of the type of t."""
+    """T of shape (batch,) gives weights of shape (batch,) and of the type of t."""
     path = path_for(subject)
     for dtype in (torch.float64, torch.float32):
         t = _times().to(dtype)
@@ -47,8 +47,12 @@ def does_not_depend_on_the_batch(subject: Subject) -> None:
     """Each weight is that of its own time."""
     path, t = path_for(subject), _times()
     alone = torch.cat([subject.component.weight(one, path) for one in t.split(1)])
-    require_close(subject.component.weight(t, path) / alone.abs().clamp(min=1), alone / alone.abs().clamp(min=1),
-                  1e-12, "weights in a batch against the same alone")
+    require_close(
+        subject.component.weight(t, path) / alone.abs().clamp(min=1),
+        alone / alone.abs().clamp(min=1),
+        1e-12,
+        "weights in a batch against the same alone",
+    )
 
 
 @CHECKS.add(hint="override `weight` and `of`, and leave `weight_on` to the interface")
@@ -70,7 +74,9 @@ def weighs_every_quantity_alike(subject: Subject) -> None:
 
 
 def _times() -> Tensor:
-    return torch.cat([torch.tensor([1e-4, 1e-3]), torch.linspace(0.02, 0.98, 25), 1 - torch.tensor([1e-3, 1e-4])]).double()
+    return torch.cat(
+        [torch.tensor([1e-4, 1e-3]), torch.linspace(0.02, 0.98, 25), 1 - torch.tensor([1e-3, 1e-4])]
+    ).double()
 
 
 def _becomes(of: Quantity | None, quantity: Quantity, t: Tensor, path: Path) -> Tensor:

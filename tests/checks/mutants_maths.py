@@ -4,6 +4,8 @@ import copy
 import math
 
 import torch
+from flowkit_gaussian.path import GaussianPath
+from flowkit_heads.heads import JointHead
 from flowkit_interpolants.paths import Trigonometric
 from flowkit_losses.cfm import ConditionalFlowMatching
 from flowkit_losses.importance import ImportanceTime
@@ -62,7 +64,11 @@ SCHEDULES = {
 
 # Paths.
 
-PATH, BRIDGE = ReferencePath(), Trigonometric("quadratic")
+PATH, GAUSSIAN, BRIDGE = ReferencePath(), GaussianPath(), Trigonometric("quadratic")
+
+
+def without_data_mean(self, value, x, t, given, wanted, data_mean=0.0):
+    return GaussianPath.convert(self, value, x, t, given, wanted)
 
 
 def one_time_halved(self, value, x, t, given, wanted, data_mean=0.0):
@@ -103,6 +109,10 @@ PATHS = {
     "can_convert_says_what_convert_does": spoiled(PATH, can_convert=lambda self, given, wanted: given is wanted),
     "slope_is_how_errors_convert": wrong(PATH, slope=lambda slope: -slope),
     "conversions_take_one_time_or_many": spoiled(PATH, convert=one_time_halved),
+    "pure_noise_leaves_the_mean_of_the_data": spoiled(GAUSSIAN, convert=without_data_mean),
+    "rescheduled_fields_are_those_of_the_other_schedule": spoiled(
+        GAUSSIAN, reschedule=lambda self, model, schedule: (model, GaussianPath(schedule))
+    ),
     "is_finite_or_refused_at_the_ends": spoiled(PATH, score=unguarded),
     "does_not_depend_on_the_batch": wrong(PATH, velocity=lambda u: u - u.mean(0)),
     "takes_events_of_any_shape_and_type": wrong(PATH, velocity=lambda u: u.float()),
@@ -179,6 +189,9 @@ HEADS = {
     ),
     "does_not_depend_on_the_batch": DenoisingHead(lambda raw: raw - raw.mean(0)),
     "gradients_reach_every_output": DenoisingHead(lambda raw: raw.detach()),
+    "each_quantity_is_its_own_output": wrong(
+        JointHead(), predict=lambda found: dict(zip(found, reversed(found.values()), strict=True))
+    ),
     "keeps_the_type_of_x": DenoisingHead(lambda raw: raw.float()),
     "keeps_nothing_between_calls": Counting(),
 }
@@ -356,9 +369,9 @@ INTEGRATORS = {
     "meets_its_tolerance": spoiled(EULER, trajectory=one_big_step),
     "converges_with_its_strong_order": spoiled(MARUYAMA, order=1.5),
     "mean_and_variance_converge": maruyama(
-        lambda sigma, h, x, generator: 1.1 * sigma * math.sqrt(h) * fk.randn_like(x, generator)
+        lambda sigma, h, x, generator: 1.03 * sigma * math.sqrt(h) * fk.randn_like(x, generator)
     ),
-    "keeps_the_marginals": wrong(DDPMAncestral(), _coefficients=lambda step: step._replace(noise=1.1 * step.noise)),
+    "keeps_the_marginals": wrong(DDPMAncestral(), _coefficients=lambda step: step._replace(noise=1.02 * step.noise)),
     "goes_backwards_or_refuses": spoiled(EULER, trajectory=sorted_times),
     "a_trajectory_has_a_state_for_every_time": spoiled(EULER, trajectory=without_the_first),
     "one_step_is_a_grid": wrong(EULER, step=lambda x: x[0]),

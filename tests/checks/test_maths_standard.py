@@ -37,10 +37,10 @@ from flowkit_sde.euler_maruyama import EulerMaruyama
 from flowkit_sde.predictor_corrector import PredictorCorrector
 
 from flowkit.plugins.manager import installed_plugins
+from flowkit.plugins.registry import resolve_target
 from flowkit.testing import Subject
 from flowkit.testing.reference import NormalField
 from flowkit.testing.run import run_check
-from flowkit.plugins.registry import resolve_target
 
 REGISTRY = installed_plugins().registry
 KINDS = ("schedule", "path", "coupling", "head", "loss", "weighting", "time", "grid", "diffusion", "integrator")
@@ -138,7 +138,10 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "component"), CASES)
 def test_every_standard_component_passes_the_checks_of_its_kind(kind, component):
-    outcomes = [run_check(check, Subject(kind, component, REGISTRY), kind) for check in resolve_target(REGISTRY.kinds[kind].checks)]
+    outcomes = [
+        run_check(check, Subject(kind, component, REGISTRY), kind)
+        for check in resolve_target(REGISTRY.kinds[kind].checks)
+    ]
     failed = [str(outcome) for outcome in outcomes if outcome.status == "failed"]
     assert not failed, "\n".join(failed)
     assert any(outcome.status == "passed" for outcome in outcomes)
