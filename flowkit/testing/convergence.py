@@ -65,7 +65,9 @@ def its_formula_has_its_order(subject: Subject) -> None:
         found = integrator.step(Pendulum(), start, 0.3, 0.3 + h)
         return float((found - Pendulum.flow(start, 0.3, 0.3 + h)).abs().max())
 
-    _require_order(error(0.2), error(0.1), integrator.order + 1, "half the step")
+    _require_order(
+        error(0.2), error(0.1), integrator.order + 1, "half of a single step, whose error has one order more,"
+    )
 
 
 @CHECKS.add(hint="compare the error estimate with the tolerance, and reject the steps that exceed it")
@@ -77,6 +79,17 @@ def meets_its_tolerance(subject: Subject) -> None:
     tolerance = max(getattr(integrator, "rtol", 1e-4), getattr(integrator, "atol", 1e-4))
     error = _ode_error(integrator, torch.tensor([0.0, 1.0], dtype=torch.float64))
     require(error <= 100 * tolerance, f"the error is {error:.3g} with a tolerance of {tolerance:.3g}")
+
+
+@CHECKS.add(hint="step through the times that are given, or interpolate to them; the steps may be uneven")
+def states_are_at_their_times(subject: Subject) -> None:
+    """Each state of a trajectory is near the solution at its own time, on uneven steps too."""
+    integrator = solver_of_odes(subject)
+    grid = 0.2 + 0.6 * even_times(80, 0.0, 1.0) ** 2
+    dynamics, start, _ = ode_problem(integrator, 0.2, 0.8)
+    for t, state in zip(grid.tolist(), integrator.trajectory(dynamics, start, grid), strict=False):
+        error = float((state - ode_problem(integrator, 0.2, t)[2]).abs().max())  # order 1 errs by some 0.01
+        require(error <= 0.03, f"the state at t = {t:.4g} is {error:.3g} away from the solution there")
 
 
 @CHECKS.add(hint="the noise of a step h is sigma_t sqrt(h) xi, and a drift at its end must see it")

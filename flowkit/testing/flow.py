@@ -60,9 +60,7 @@ def velocity_is_the_time_derivative_of_the_flow(subject: Subject) -> None:
     require_close(path.velocity(x, x0, z, t), wanted, 1e-5, "the velocity against the time derivative of `sample`")
 
 
-@CHECKS.add(
-    hint="the score points to where the density is larger: that of N(m, s^2) is -(x - m) / s^2"
-)
+@CHECKS.add(hint="the score points to where the density is larger: that of N(m, s^2) is -(x - m) / s^2")
 def score_is_the_gradient_of_the_log_density(subject: Subject) -> None:
     """score(x_t, x0, z, t) = grad log p_t(x_t|z), by change of variables from x0 ~ N(0, I)."""
     path = _with_score(subject.component)
@@ -100,8 +98,24 @@ def score_averages_as_a_score_does(subject: Subject) -> None:
             off = ((mean - wanted).abs() / error).max()
             require(
                 float(off) <= LIMIT,
-                f"at t = {time}, E[{what}] is {_show(mean)} instead of {wanted:g} (standard error {float(error.max()):.2g})",
+                f"at t = {time}, E[{what}] is {_show(mean)}, not {wanted:g} (standard error {float(error.max()):.2g})",
             )
+
+
+@CHECKS.add(hint="set two_sided = True if the score is that of p_t(x|x0, z), or write it in x, z and t alone")
+def score_says_whether_it_knows_both_ends(subject: Subject) -> None:
+    """Unless `two_sided`, the score is that of p_t(x|z): at one x it is the same, whatever x0 led there."""
+    path = _with_score(subject.component)
+    if path.two_sided:
+        raise NotApplicable("it says that its score is given both ends")
+    n = 4000
+    x0, t = torch.randn(n, 1, generator=seeded(7), dtype=torch.float64), torch.full((n,), 0.4, dtype=torch.float64)
+    z = torch.full_like(x0, 0.5)
+    x = path.sample(x0, z, t, seeded(8))
+    score = path.score(x, x0, z, t)[:, 0][x[:, 0].argsort()]
+    # Neighbours among 4000 states have scores that differ by some 1/1000 of their spread, if x decides them.
+    share = float(score.diff().abs().median() / score.std())
+    require(share <= 0.05, f"states next to each other have scores that differ by {share:.2g} of their spread")
 
 
 def normal_states(seed: int, shape: tuple[int, ...] = (2,)) -> Tensor:

@@ -7,9 +7,9 @@ from ..errors import UnsupportedError
 from ..interfaces.integrator import Integrator
 from ..interfaces.quantity import Quantity
 from ..random import BlockGenerator, Generator
-from .check import CheckList, Subject, require, require_close, seeded
+from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
 from .convergence import CHECKS as CONVERGENCE
-from .problems import dynamics_for, even_times, on_reference_path, start_state
+from .problems import dynamics_for, even_times, ode_problem, on_reference_path, start_state
 from .reference import DTYPES, NormalField
 
 __all__ = ["CHECKS"]
@@ -31,16 +31,18 @@ def a_trajectory_has_a_state_for_every_time(subject: Subject) -> None:
 
 @CHECKS.add(hint="a grid of one step is a grid: [t, s]")
 def one_step_is_a_grid(subject: Subject) -> None:
-    """`step` and `integrate` on two times lead to a finite state of the same shape."""
-    integrator = on_reference_path(subject)
+    """`step`, and `integrate` on two times, lead to a state of the same shape, and towards the solution."""
+    integrator, start = on_reference_path(subject), start_state()
+    dynamics, _, exact = ode_problem(integrator, 0.3, 0.4)
+    dynamics = dynamics_for(integrator) if integrator.solves_sde() else dynamics
     for found in (
-        integrator.step(dynamics_for(integrator), start_state(), 0.3, 0.4, seeded(1)),
-        integrator.integrate(dynamics_for(integrator), start_state(), [0.3, 0.4], seeded(1)),
+        integrator.step(dynamics, start, 0.3, 0.4, seeded(1)),
+        integrator.integrate(dynamics, start, [0.3, 0.4], seeded(1)),
     ):
-        require(
-            found.shape == start_state().shape, f"a state {tuple(start_state().shape)} becomes {tuple(found.shape)}"
-        )
+        require(found.shape == start.shape, f"a state {tuple(start.shape)} becomes {tuple(found.shape)}")
         require(bool(found.isfinite().all()), "the state is not finite after one step")
+        left, way = float((found - exact).norm()), float((start - exact).norm())  # a step of order 1 leaves a tenth
+        require(integrator.stochastic or left <= way / 2, f"after one step, {left / way:.2g} of the way is left")
 
 
 @CHECKS.add(hint="say evaluates_end = True, or do not evaluate the drift at the end of a step to t = 1")
@@ -89,6 +91,18 @@ def repeats_with_its_seed(subject: Subject) -> None:
     first = _solve(integrator, seeded(1))
     require(torch.equal(state, torch.random.get_rng_state()), "it draws from the global generator of torch")
     require(torch.equal(first, _solve(integrator, seeded(1))), "one seed gives different samples")
+
+
+@CHECKS.add(hint="draw noise of the whole shape of x: flowkit.randn_like(x, generator)")
+def every_element_has_noise_of_its_own(subject: Subject) -> None:
+    """From one start, no two samples and no two elements come to the same end."""
+    integrator = on_reference_path(subject)
+    if not integrator.stochastic:
+        raise NotApplicable("it is not stochastic")
+    start = torch.zeros(16, 2, dtype=torch.float64)
+    for generator in (seeded(1), BlockGenerator(1, 0, len(start))):
+        ends = len(_solve(integrator, generator, start).unique())
+        require(ends == start.numel(), f"{start.numel()} elements that start alike come to {ends} different ends")
 
 
 @CHECKS.add(hint="draw with flowkit.randn_like(x, generator); take no norm, mean or step length over the batch")

@@ -54,11 +54,11 @@ def vanishes_for_a_perfect_prediction(subject: Subject) -> None:
     point = NormalField(mean=1.0, std=0.0)
     perfect, _ = _losses(subject, point, 512, point)
     other, _ = _losses(subject, NormalField(mean=0.0, std=0.0), 512, point)
-    # Rounding of 1e-16 in x becomes 1e-12 in a score near the data, whose squares are weighed: far below 1e-6.
-    cost, other_cost = float(perfect.detach().mean()), float(other.detach().mean())
+    cost, other_cost = float(perfect.detach().max()), float(other.detach().median())
+    # Rounding of 1e-16 in x becomes 1e-12 in a score near the data, whose square is weighed: far below 1e-9.
     require(
-        cost <= 1e-6 * other_cost,
-        f"the exact field of a single data point has the loss {cost:.6g}; that of another point, {other_cost:.6g}",
+        cost <= 1e-9 * other_cost,
+        f"the exact field of a single data point costs up to {cost:.6g}; that of another point {other_cost:.6g} or so",
     )
 
 
@@ -66,7 +66,7 @@ def vanishes_for_a_perfect_prediction(subject: Subject) -> None:
 def is_minimal_at_the_exact_field(subject: Subject) -> None:
     """At the exact field of Gaussian data, no linear change of the prediction lowers the loss; 5 standard errors."""
     field = NormalField()
-    loss, offsets = _losses(subject, field, 20_000, field)
+    loss, offsets = _losses(subject, field, 40_000, field)
     for gradient in torch.autograd.grad(loss.sum(), offsets):
         mean, error = gradient.mean(0), standard_error(gradient)
         off = float(((mean - 0).abs() / error.clamp(min=1e-30)).max())

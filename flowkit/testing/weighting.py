@@ -39,7 +39,7 @@ def is_finite_inside(subject: Subject) -> None:
     """lambda(t) is finite on the open interval (0, 1)."""
     t = _times()
     finite = subject.component.weight(t, path_for(subject)).isfinite()
-    require(bool(finite.all()), f"the weight at t = {t[~finite][:3].tolist()} is not finite")
+    require(bool(finite.all()), f"the weight at t = {_show(t[~finite])} is not finite")
 
 
 @CHECKS.add(hint="do not normalise over the batch: what a time weighs must not depend on the others that were drawn")
@@ -74,9 +74,8 @@ def weighs_every_quantity_alike(subject: Subject) -> None:
 
 
 def _times() -> Tensor:
-    return torch.cat(
-        [torch.tensor([1e-4, 1e-3]), torch.linspace(0.02, 0.98, 25), 1 - torch.tensor([1e-3, 1e-4])]
-    ).double()
+    ends = torch.tensor([1e-4, 1e-3], dtype=torch.float64)
+    return torch.cat([ends, torch.linspace(0.02, 0.98, 25, dtype=torch.float64), 1 - ends.flip(0)])
 
 
 def _becomes(of: Quantity | None, quantity: Quantity, t: Tensor, path: Path) -> Tensor:
@@ -85,3 +84,7 @@ def _becomes(of: Quantity | None, quantity: Quantity, t: Tensor, path: Path) -> 
         return torch.ones_like(t)
     x, value = torch.zeros(len(t), 1, dtype=t.dtype), torch.ones(len(t), 1, dtype=t.dtype)
     return (path.convert(value, x, t, quantity, of) - path.convert(0 * value, x, t, quantity, of))[:, 0]
+
+
+def _show(t: Tensor) -> str:
+    return ", ".join(f"{time:.4g}" for time in t[:3].tolist())

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_heads.heads import JointHead
@@ -71,6 +72,27 @@ def without_data_mean(self, value, x, t, given, wanted, data_mean=0.0):
     return GaussianPath.convert(self, value, x, t, given, wanted)
 
 
+class Bridge(fk.Path):
+    """A Brownian bridge, N(t z + (1 - t) x0, t (1 - t) I), whose score is given both ends."""
+
+    def mean(self, x0, z, t):
+        return torch.lerp(x0, z, t.reshape(-1, *(1,) * (z.ndim - 1)))
+
+    def variance(self, x, t):
+        return (t * (1 - t)).reshape(-1, *(1,) * (x.ndim - 1))
+
+    def sample(self, x0, z, t, generator=None):
+        noise = torch.randn(z.shape, generator=generator, dtype=z.dtype)
+        return self.mean(x0, z, t) + self.variance(z, t).sqrt() * noise
+
+    def velocity(self, x, x0, z, t):
+        slope = (1 - 2 * t).reshape(-1, *(1,) * (x.ndim - 1)) / (2 * self.variance(x, t))
+        return z - x0 + slope * (x - self.mean(x0, z, t))
+
+    def score(self, x, x0, z, t):
+        return (self.mean(x0, z, t) - x) / self.variance(x, t)
+
+
 def one_time_halved(self, value, x, t, given, wanted, data_mean=0.0):
     return ReferencePath.convert(self, value, x, t if isinstance(t, torch.Tensor) else t / 2, given, wanted)
 
@@ -104,6 +126,7 @@ PATHS = {
     "velocity_is_the_time_derivative_of_the_flow": wrong(PATH, velocity=lambda u: 1.01 * u),
     "score_is_the_gradient_of_the_log_density": wrong(PATH, score=lambda score: -score),
     "score_averages_as_a_score_does": wrong(BRIDGE, score=lambda score: 1.1 * score),
+    "score_says_whether_it_knows_both_ends": Bridge(),
     "conversions_turn_one_conditional_field_into_another": spoiled(PATH, convert=score_upside_down),
     "conversions_there_and_back_change_nothing": spoiled(PATH, convert=noise_off_by_one),
     "can_convert_says_what_convert_does": spoiled(PATH, can_convert=lambda self, given, wanted: given is wanted),
@@ -346,6 +369,11 @@ def one_big_step(self, dynamics, x, times, generator=None):
     yield from [last] * (len(points) - 1)
 
 
+def evened(self, dynamics, x, times, generator=None):
+    points = torch.as_tensor(times)
+    return Euler.trajectory(self, dynamics, x, torch.linspace(points[0], points[-1], len(points)), generator)
+
+
 def sorted_times(self, dynamics, x, times, generator=None):
     return Euler.trajectory(self, dynamics, x, sorted(torch.as_tensor(times).tolist()), generator)
 
@@ -367,6 +395,7 @@ INTEGRATORS = {
     "converges_with_its_order": spoiled(EULER, order=2, step=late_midpoint),
     "its_formula_has_its_order": spoiled(Bosh3(), order=4),
     "meets_its_tolerance": spoiled(EULER, trajectory=one_big_step),
+    "states_are_at_their_times": spoiled(EULER, trajectory=evened),
     "converges_with_its_strong_order": spoiled(MARUYAMA, order=1.5),
     "mean_and_variance_converge": maruyama(
         lambda sigma, h, x, generator: 1.03 * sigma * math.sqrt(h) * fk.randn_like(x, generator)
@@ -379,6 +408,9 @@ INTEGRATORS = {
     "asks_for_what_it_needs": spoiled(EULER, needs=(Quantity.DATA,)),
     "says_whether_it_draws": maruyama(lambda sigma, h, x, generator: 0),
     "repeats_with_its_seed": maruyama(lambda sigma, h, x, generator: sigma * math.sqrt(h) * torch.randn_like(x)),
+    "every_element_has_noise_of_its_own": maruyama(
+        lambda sigma, h, x, generator: sigma * math.sqrt(h) * fk.randn_like(x[:, :1], generator)
+    ),
     "a_sample_does_not_depend_on_the_batch": Dopri5(rtol=1e-4, per_sample=False),
     "keeps_nothing_between_calls": spoiled(EULER, step=with_the_last_slope),
     "keeps_the_type_of_the_state": wrong(EULER, step=lambda x: x.float()),
@@ -398,3 +430,64 @@ MUTANTS = {
     "integrator": INTEGRATORS,
 }
 """Kind to check to component."""
+
+# Slips that packages of the field have made, each seen by some check.
+
+
+class Straight(fk.Path):
+    """x_t = t z + (1 - t) x0, its velocity from the state."""
+
+    def sample(self, x0, z, t, generator=None):
+        return torch.lerp(x0, z, t.reshape(-1, *(1,) * (z.ndim - 1)))
+
+    def velocity(self, x, x0, z, t):
+        return (z - x) / (1 - t).reshape(-1, *(1,) * (z.ndim - 1))
+
+
+def late_heun(self, dynamics, x, t, s, generator=None):
+    first = dynamics.drift(x, s)
+    return x + (s - t) / 2 * (first + dynamics.drift(x + (s - t) * first, s))
+
+
+def from_the_second_time(self, dynamics, x, times, generator=None):
+    yield x
+    yield from Euler.trajectory(self, dynamics, x, torch.as_tensor(times)[1:], generator)
+
+
+def resampled(x0, z, y):
+    index = torch.as_tensor(np.random.choice(len(z), len(z)))
+    return x0[index], z, y
+
+
+SLIPS = {
+    "a schedule that runs from data to noise": (
+        "schedule",
+        spoiled(SCHEDULE, alpha=ReferenceSchedule.beta, beta=ReferenceSchedule.alpha),
+    ),
+    "a derivative without the inner one": ("schedule", wrong(SCHEDULE, alpha_dot=lambda slope: slope / (math.pi / 2))),
+    "a score over the variance in place of the deviation": (
+        "path",
+        spoiled(PATH, score=lambda self, x, x0, z, t: -x0 / fk.expand_time(self.schedule.beta(t), x0) ** 2),
+    ),
+    "a velocity that is 0 / 0 at the data": ("path", Straight()),
+    "pairs drawn with replacement by numpy": ("coupling", AsDrawn(resampled)),
+    "a target of the other direction": (
+        "loss",
+        spoiled(LOSS, target=lambda self, path, x, x0, z, t, y: path.velocity(x, z, x0, t)),
+    ),
+    "a target at another time": (
+        "loss",
+        spoiled(LOSS, target=lambda self, path, x, x0, z, t, y: path.velocity(x, x0, z, t.flip(0))),
+    ),
+    "a first slope at the end of the step": ("integrator", spoiled(HEUN, step=late_heun)),
+    "a grid without its first time": ("integrator", spoiled(EULER, trajectory=from_the_second_time)),
+    "noise that grows with the step, not with its root": (
+        "integrator",
+        maruyama(lambda sigma, h, x, generator: sigma * h * fk.randn_like(x, generator)),
+    ),
+    "a variance in place of a deviation": (
+        "integrator",
+        maruyama(lambda sigma, h, x, generator: sigma**2 * math.sqrt(h) * fk.randn_like(x, generator)),
+    ),
+}
+"""What it is to its kind and component."""

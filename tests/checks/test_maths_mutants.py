@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from checks.mutants_maths import MUTANTS
+from checks.mutants_maths import MUTANTS, SLIPS
 
 from flowkit.plugins.manager import installed_plugins
 from flowkit.plugins.registry import resolve_target
@@ -29,6 +29,12 @@ def test_a_check_sees_what_it_is_about(kind, name):
     assert not re.match(r"\w+Error: ", outcome.message), outcome
     assert CHECKS[kind][name].hint
     assert CHECKS[kind][name].claim.endswith(".")
+
+
+@pytest.mark.parametrize(("kind", "component"), SLIPS.values(), ids=SLIPS)
+def test_a_slip_that_others_have_made_is_seen(kind, component):
+    outcomes = [run_check(check, Subject(kind, component, REGISTRY), kind) for check in CHECKS[kind].values()]
+    assert any(outcome.status == "failed" for outcome in outcomes)
 
 
 @pytest.mark.parametrize(("kind", "component"), [("schedule", ReferenceSchedule()), ("path", ReferencePath())])
