@@ -1,5 +1,7 @@
 """What every integrator must do: converge, draw and evaluate as it says, and leave nothing over between calls."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -107,25 +109,28 @@ def every_element_has_noise_of_its_own(subject: Subject) -> None:
 
 @CHECKS.add(hint="draw with flowkit.randn_like(x, generator); take no norm, mean or step length over the batch")
 def a_sample_does_not_depend_on_the_batch(subject: Subject) -> None:
-    """Sample i is the same in a batch of 5 and of 300."""
+    """Sample i of a seed is the same in a batch of 300 and in smaller ones."""
     integrator = on_reference_path(subject)
     start = 3 * torch.randn(300, 2, generator=seeded(4), dtype=torch.float64)
-    many, few = (_solve(integrator, BlockGenerator(1, 0, n), start[:n]) for n in (300, 5))
-    require_close(many[:5], few, 1e-9, "samples in a batch of 300 against the same in a batch of 5")
+    many = _solve(integrator, BlockGenerator(1, 0, 300), start)
+    for first, last in ((0, 5), (256, 300)):
+        few = _solve(integrator, BlockGenerator(1, first, last - first), start[first:last])
+        require_close(
+            few, many[first:last], 1e-9, f"samples {first} to {last - 1} alone against those in a batch of 300"
+        )
 
 
 @CHECKS.add(hint="what is remembered between steps belongs into `trajectory`, not on self")
 def keeps_nothing_between_calls(subject: Subject) -> None:
-    """Another problem in between changes nothing."""
-    integrator = on_reference_path(subject)
-    first = _solve(integrator, seeded(1))
-    integrator.integrate(
-        dynamics_for(integrator, NormalField(mean=-3.0)), 5 + start_state(), even_times(7, 0.1, 0.9), seeded(2)
-    )
-    integrator.step(dynamics_for(integrator), start_state(), 0.3, 0.4, seeded(3))
-    require(
-        torch.equal(first, _solve(integrator, seeded(1))), "after another problem, the same one has another solution"
-    )
+    """Two problems whose trajectories are solved side by side have the states that each has alone."""
+    integrator, grid = on_reference_path(subject), even_times(6, 0.2, 0.8)
+
+    def states(mean: float) -> Iterator[Tensor]:
+        return integrator.trajectory(dynamics_for(integrator, NormalField(mean)), start_state() + mean, grid, seeded(1))
+
+    alone = list(states(1.0))
+    for expected, (found, _) in zip(alone, zip(states(1.0), states(-3.0), strict=True), strict=True):
+        require(torch.equal(expected, found), "beside another problem, the same one has another solution")
 
 
 @CHECKS.add(hint="no float64 constants as tensors, no numpy: numbers multiply a state of any type")
