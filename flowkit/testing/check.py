@@ -1,7 +1,7 @@
 """A conformance check: one property that every component of a kind must have, and what to do where it has not."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +65,6 @@ class Check:
 class CheckList:
     """The checks of one kind, in the order of the file.
 
-    Arguments:
-        checks: Those of another file, which come first.
-
     Example:
         >>> CHECKS = CheckList()
         >>> @CHECKS.add(hint="return alpha_t = 0 at t = 0")
@@ -76,8 +73,8 @@ class CheckList:
         ...     require(float(subject.component.alpha(torch.zeros(()))) == 0, "alpha at t = 0 is not 0")
     """
 
-    def __init__(self, checks: Iterable[Check] = ()) -> None:
-        self._checks = list(checks)
+    def __init__(self) -> None:
+        self._checks: list[Check] = []
 
     def add(self, hint: str = "") -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
         """Make a check of a function; its name is the check's, the first line of its docstring the claim."""

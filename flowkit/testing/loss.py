@@ -29,7 +29,8 @@ _HEADS = [(quantity,) for quantity in Quantity] + [(Quantity.VELOCITY, Quantity.
 @CHECKS.add(hint="mean over the event's axes only, `.flatten(1).mean(1)`: the batch is averaged later")
 def gives_a_loss_for_each_sample(subject: Subject) -> None:
     """The loss has the shape (batch,), is finite, and has the type of the data; for images too."""
-    for shape in ((2,), (3, 4, 4)):
+    images = () if _has_exact_field(subject) else ((3, 4, 4),)
+    for shape in (subject.event_shape, *images):
         for dtype in (torch.float64, torch.float32):
             model = _model(subject, NormalField())
             x0, z = (part.to(dtype) for part in _batch(64, shape))
@@ -79,7 +80,7 @@ def is_minimal_at_the_exact_field(subject: Subject) -> None:
 @CHECKS.add(hint="draw times and noise from the generator that is passed in")
 def repeats_with_its_seed(subject: Subject) -> None:
     """The same generator gives the same losses, whatever the global one does."""
-    model, (x0, z) = _model(subject, NormalField()), _batch(32)
+    model, (x0, z) = _model(subject, NormalField()), _batch(32, subject.event_shape)
     fresh = [copy.deepcopy(subject.component) for _ in range(2)]  # one that learns times is another after each call
     state = torch.random.get_rng_state()
     first, second = (loss(model, x0, z, None, seeded(3)).detach() for loss in fresh)
@@ -90,7 +91,7 @@ def repeats_with_its_seed(subject: Subject) -> None:
 @CHECKS.add(hint="every row is a sample of its own: no statistics over the batch, no weights normalised over it")
 def does_not_depend_on_the_batch(subject: Subject) -> None:
     """A sample's loss does not depend on the others in its batch."""
-    model, (x0, z) = _model(subject, NormalField(mean=2.0)), _batch(32)
+    model, (x0, z) = _model(subject, NormalField(mean=2.0)), _batch(32, subject.event_shape)
     first = copy.deepcopy(subject.component)(model, x0, z, None, seeded(3)).detach()
     x0, z = x0.clone(), z.clone()
     x0[1:], z[1:] = 3 * x0[1:].flip(0), 1 - z[1:]
@@ -101,7 +102,7 @@ def does_not_depend_on_the_batch(subject: Subject) -> None:
 @CHECKS.add(hint="take the path from model.path")
 def passes_the_condition_on(subject: Subject) -> None:
     """The network is given the condition."""
-    model, (x0, z), y = _model(subject, NormalField()), _batch(8), torch.arange(8)
+    model, (x0, z), y = _model(subject, NormalField()), _batch(8, subject.event_shape), torch.arange(8)
     seen: list[Any] = []
     model.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[2]))
     subject.component(model, x0, z, y, seeded(3))
@@ -112,7 +113,7 @@ def passes_the_condition_on(subject: Subject) -> None:
 @CHECKS.add(hint="`state` and `restore` must hand on those of the times, and of whatever else learns")
 def goes_on_from_its_state(subject: Subject) -> None:
     """After `restore`, the losses are those that follow where `state` was taken."""
-    model, (x0, z) = _model(subject, NormalField(mean=2.0)), _batch(256)
+    model, (x0, z) = _model(subject, NormalField(mean=2.0)), _batch(256, subject.event_shape)
     loss, other = subject.component, copy.deepcopy(subject.component)
     for seed in range(20):
         loss(model, x0, z, None, seeded(seed))
@@ -121,7 +122,7 @@ def goes_on_from_its_state(subject: Subject) -> None:
     require(torch.equal(wanted, found), "restored from its state, it gives other losses")
 
 
-def _batch(n: int, shape: tuple[int, ...] = (2,), field: NormalField | None = None) -> tuple[Tensor, Tensor]:
+def _batch(n: int, shape: tuple[int, ...], field: NormalField | None = None) -> tuple[Tensor, Tensor]:
     """Draws of p_init, and of the data of a field."""
     field = field or NormalField()
     x0, noise = (torch.randn(n, *shape, generator=seeded(seed), dtype=torch.float64) for seed in (1, 2))
@@ -141,9 +142,13 @@ def _model(subject: Subject, field: NormalField) -> Model:
 
 def _losses(subject: Subject, predicted: NormalField, n: int, data: NormalField) -> tuple[Tensor, list[Tensor]]:
     """The losses of a model that predicts one field on data of another, and the numbers to differentiate them in."""
-    if any(isinstance(part, Predictor) for part in vars(subject.component).values()):
+    if _has_exact_field(subject):
         raise NotApplicable("it has an exact field of its own, of data that are not known here")
-    model, (x0, z) = _model(subject, predicted), _batch(n, (2,), data)
+    model, (x0, z) = _model(subject, predicted), _batch(n, subject.event_shape, data)
     loss = subject.component(model, x0, z, None, seeded(3))
     network: Any = model.network
     return loss, network.offsets
+
+
+def _has_exact_field(subject: Subject) -> bool:
+    return any(isinstance(part, Predictor) for part in vars(subject.component).values())

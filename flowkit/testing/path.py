@@ -11,14 +11,13 @@ from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..interfaces.schedule import Schedule
 from ..shapes import Time
-from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
-from .flow import CHECKS as FLOW
-from .flow import ends_and_times, normal_states
+from .check import NotApplicable, Subject, require, require_close, seeded
+from .flow import CHECKS, ends_and_times, normal_states
 from .reference import DTYPES, NormalField
 
 __all__ = ["CHECKS"]
 
-CHECKS = CheckList(FLOW)
+# The list goes on from flow.py.
 
 
 @CHECKS.add(hint="check which quantity is given and which wanted; for one data point all of them are known")
