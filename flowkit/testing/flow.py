@@ -50,6 +50,17 @@ def ends_at_the_data(subject: Subject) -> None:
     )
 
 
+@CHECKS.add(hint="alpha_1 = 1: z is multiplied by 1 at t = 1, and so arrives unscaled")
+def the_data_arrive_unscaled(subject: Subject) -> None:
+    """Where two paths from one x0 end, they are as far apart as their z."""
+    path, x0, z = subject.component, normal_states(0), normal_states(1)
+    t = torch.ones(len(x0), dtype=x0.dtype)
+    apart = path.sample(x0, z, t, seeded(5)) - path.sample(x0, 0 * z, t, seeded(5))
+    require_close(
+        apart, z, _TRACE**2, "x at t = 1 against z"
+    )  # where alpha^2 + beta^2 = 1, a trace of noise costs that
+
+
 @CHECKS.add(hint="differentiate `sample` in t with x0, z and the path's own noise held fixed")
 def velocity_is_the_time_derivative_of_the_flow(subject: Subject) -> None:
     """velocity(x_t, x0, z, t) = d x_t / dt at fixed x0, z and noise."""

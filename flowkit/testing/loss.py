@@ -99,10 +99,10 @@ def does_not_depend_on_the_batch(subject: Subject) -> None:
     require_close(first[0], second[0], 1e-9, "the loss of a sample among others")
 
 
-@CHECKS.add(hint="take the path from model.path")
+@CHECKS.add(hint="model.predict(x, t, y, ...) takes the condition")
 def passes_the_condition_on(subject: Subject) -> None:
     """The network is given the condition."""
-    model, (x0, z), y = _model(subject, NormalField()), _batch(8, subject.event_shape), torch.arange(8)
+    model, (x0, z), y = _model(subject, NormalField()), _batch(8, subject.event_shape), torch.arange(8) % 2
     seen: list[Any] = []
     model.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[2]))
     subject.component(model, x0, z, y, seeded(3))

@@ -123,6 +123,9 @@ PATHS = {
     "starts_at_the_source": spoiled(PATH, sample=lambda self, x0, z, t, generator=None: z + (1 - t[:, None]) * x0),
     "source_scale_is_the_scale_of_the_source": wrong(PATH, sample=lambda x: 1.01 * x),
     "ends_at_the_data": spoiled(PATH, sample=lambda self, x0, z, t, generator=None: x0 + t[:, None] * z),
+    "the_data_arrive_unscaled": spoiled(
+        PATH, sample=lambda self, x0, z, t, generator=None: ReferencePath.sample(self, x0, 0.95 * z, t)
+    ),
     "velocity_is_the_time_derivative_of_the_flow": wrong(PATH, velocity=lambda u: 1.01 * u),
     "score_is_the_gradient_of_the_log_density": wrong(PATH, score=lambda score: -score),
     "score_averages_as_a_score_does": wrong(BRIDGE, score=lambda score: 1.1 * score),
