@@ -14,6 +14,7 @@ from .reference import NormalField, ReferencePath, WavingDiffusion
 
 __all__ = [
     "Pendulum",
+    "Swing",
     "Wave",
     "dynamics_for",
     "even_times",
@@ -37,6 +38,20 @@ class Pendulum(Dynamics):
     def flow(x: Tensor, t: float, s: float) -> Tensor:
         """The state at s from x at t."""
         return 1 / (1 / x + math.sin(t) - math.sin(s))
+
+
+class Swing(Dynamics):
+    """dx/dt = 20 x cos 20t, which x(t) = x(0) exp(sin 20t) solves: a step that is too long goes past a swing of it."""
+
+    def drift(self, x: Tensor, t: Time) -> Tensor:
+        """20 x cos 20t."""
+        self.evaluations += 1
+        return 20 * x * (math.cos(20 * t) if isinstance(t, float | int) else expand_time((20 * t).cos(), x))
+
+    @staticmethod
+    def flow(x: Tensor, t: float, s: float) -> Tensor:
+        """The state at s from x at t."""
+        return x * math.exp(math.sin(20 * s) - math.sin(20 * t))
 
 
 class Wave(Dynamics):

@@ -483,6 +483,7 @@ SLIPS = {
         spoiled(LOSS, target=lambda self, path, x, x0, z, t, y: path.velocity(x, x0, z, t.flip(0))),
     ),
     "a first slope at the end of the step": ("integrator", spoiled(HEUN, step=late_heun)),
+    "an error estimate that nobody looks at": ("integrator", wrong(Bosh3(), _error=lambda error: 0 * error)),
     "a grid without its first time": ("integrator", spoiled(EULER, trajectory=from_the_second_time)),
     "noise that grows with the step, not with its root": (
         "integrator",
