@@ -151,12 +151,12 @@ def _parts(y: Condition) -> dict[str, Tensor]:
 
 
 def _require_even_use(subject: Subject, side: int, name: str) -> None:
-    """The mean use over 100 seeds, of which a permutation needs but one; LIMIT standard errors and the plan's own."""
+    """The mean use over 60 seeds, of which a permutation needs but one; LIMIT standard errors and the plan's own."""
     if not subject.component.keeps_marginals:
         raise NotApplicable("it says that it does not keep the marginals")
     batch = _batch()
     counts = []
-    for seed in range(100):
+    for seed in range(60):
         found = subject.component.pair(*batch, None, seeded(seed))[side]
         counts.append(torch.bincount(_places(found, batch[side]).clamp(min=0), minlength=len(found)).double())
         if seed == 3 and bool((torch.stack(counts) == 1).all()):
