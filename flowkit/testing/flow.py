@@ -56,9 +56,8 @@ def the_data_arrive_unscaled(subject: Subject) -> None:
     path, x0, z = subject.component, normal_states(0), normal_states(1)
     t = torch.ones(len(x0), dtype=x0.dtype)
     apart = path.sample(x0, z, t, seeded(5)) - path.sample(x0, 0 * z, t, seeded(5))
-    require_close(
-        apart, z, _TRACE**2, "x at t = 1 against z"
-    )  # where alpha^2 + beta^2 = 1, a trace of noise costs that
+    # Where alpha^2 + beta^2 = 1, a trace of noise leaves 1 - trace^2 / 2 of the data.
+    require_close(apart, z, _TRACE**2, "x at t = 1 against z")
 
 
 @CHECKS.add(hint="differentiate `sample` in t with x0, z and the path's own noise held fixed")
