@@ -15,7 +15,8 @@ __all__ = ["Coupling"]
 class Coupling(ABC):
     """Which x0 is paired with which z within a training batch.
 
-    A coupling keeps both marginals: over many batches the x0 still follow p_init and the (z, y) the data.
+    A coupling keeps both marginals: every x0 and every z, with its y, is used once, or once on average over the draws
+    of the coupling.
 
     References:
         Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal
@@ -24,6 +25,9 @@ class Coupling(ABC):
 
     independent: ClassVar[bool] = False
     """Whether x0 says nothing of z. The score of a path that knows p_t(x|z) alone rests on it."""
+
+    keeps_marginals: ClassVar[bool] = True
+    """Whether it keeps both marginals; one that leaves out outliers, say, does not."""
 
     ahead: bool = False
     """Whether pairing takes about as long as a step of a small network, so that training should prepare pairs ahead, in

@@ -11,8 +11,10 @@ __all__ = ["Schedule"]
 class Schedule(ABC):
     r"""How much data and how much noise there is at time t.
 
-    From noise at t = 0 to data at t = 1: alpha grows to 1, beta falls to 0, and the signal-to-noise ratio
-    alpha_t / beta_t grows strictly. Times are tensors of any shape; results have the shape and dtype of t.
+    From noise at t = 0 to data at t = 1: alpha never falls and ends at 1, beta ends at 0, and the signal-to-noise
+    ratio alpha_t / beta_t grows strictly. A trace of the data may be left in the noise at t = 0, alpha_0 against
+    beta_0, and a trace of noise in the data at t = 1, at most a twentieth each. Times are tensors of any shape; results
+    have the shape and dtype of t.
 
     A subclass gives `alpha` and `beta`. Their time derivatives come from forward-mode automatic
     differentiation unless it overrides them with a closed form.

@@ -62,7 +62,10 @@ class TimeGrid(ABC):
 
     @abstractmethod
     def times(self, steps: int, path: Path | None = None) -> Tensor:
-        """Strictly increasing times, float64 of shape (steps + 1,), on the CPU."""
+        """Strictly increasing times in [0, 1], float64 of shape (steps + 1,), on the CPU.
+
+        A grid whose settings are the times themselves has its own number of steps.
+        """
 
     def problems(self, path: Path) -> list[str]:
         """Why this grid does not go with that path; asked when a pipeline is built."""

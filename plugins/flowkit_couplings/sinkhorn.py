@@ -68,6 +68,8 @@ class UnbalancedCoupling(Pairing):
         https://arxiv.org/abs/2311.15100
     """
 
+    keeps_marginals = False
+
     def __init__(self, regularization: Positive = 0.1, penalty: Positive = 10.0, iterations: Iterations = 1000) -> None:
         self.regularization, self.penalty, self.iterations = regularization, penalty, iterations
 

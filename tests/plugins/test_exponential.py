@@ -337,30 +337,6 @@ def test_the_schedule_is_evaluated_as_often_for_many_steps_as_for_few(name):
 
 
 @every_integrator
-def test_no_memory_is_carried_from_one_trajectory_to_another(name):
-    integrator = INTEGRATORS[name][0]
-    settings = dict(vars(integrator))
-    first, second = noise(), noise().flip(0) + 1
-    ode = ODE(mixture(), path=PATHS["condot"])
-    expected = [list(integrator.trajectory(ode, x, UNEVEN)) for x in (first, second)]
-    interleaved = zip(*(integrator.trajectory(ode, x, UNEVEN) for x in (first, second)), strict=True)
-    for i, states in enumerate(interleaved):
-        assert all(torch.equal(state, states_alone[i]) for state, states_alone in zip(states, expected, strict=True))
-    assert vars(integrator) == settings
-
-
-@every_integrator
-def test_a_trajectory_starts_at_x_and_has_a_state_for_every_time(name):
-    integrator, x, ode = INTEGRATORS[name][0], noise(), ODE(mixture(), path=PATHS["condot"])
-    states = list(integrator.trajectory(ode, x, UNEVEN))
-    assert len(states) == len(UNEVEN)
-    assert torch.equal(states[0], x)
-    assert torch.equal(states[-1], integrator.integrate(ode, x, torch.tensor(UNEVEN, dtype=torch.float64)))
-    assert torch.equal(integrator.step(ode, x, 0.2, 0.3), integrator.integrate(ode, x, [0.2, 0.3]))
-    assert len(list(integrator.trajectory(ode, x, UNEVEN[:1]))) == 1
-
-
-@every_integrator
 def test_who_corrects_a_step_corrects_it_if_it_is_not_the_last(name):
     """UniPC all steps, Adams-Bashforth of order 3 the first: a state differs from what the same steps alone end in."""
     integrator, ode, x = INTEGRATORS[name][0], ODE(mixture(), path=PATHS["condot"]), noise()

@@ -116,16 +116,6 @@ def test_a_path_goes_from_x0_to_z(name, dtype):
 
 
 @every_path
-@pytest.mark.parametrize("event", [(2,), (3, 4, 4)])
-def test_the_velocity_is_the_time_derivative_of_the_flow_with_its_noise_held_fixed(name, event):
-    path, x0, z = PATH[name], normal(25, *event), normal(25, *event, seed=1)
-    x, derivative = torch.func.jvp(
-        lambda t: path.sample(x0, z, t, seeded(2)), (inside,), (torch.ones_like(inside),), strict=False
-    )
-    torch.testing.assert_close(path.velocity(x, x0, z, inside), derivative, rtol=1e-10, atol=1e-10)
-
-
-@every_path
 def test_the_coefficients_are_those_of_the_paper(name):
     path, x0, z = PATH[name], normal(25, 2), normal(25, 2, seed=1)
     alpha, beta = (function(inside)[:, None] for function in MEAN[type(path)])
@@ -151,15 +141,6 @@ def test_without_noise_there_is_no_score_and_no_random_number():
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(UnsupportedError, match="Linear has no score without noise"):
         path.score(normal(4, 2), normal(4, 2), normal(4, 2), inside[:4])
-
-
-@every_noisy_path
-def test_the_noise_comes_from_the_generator(name):
-    path, x0, z, before = PATH[name], normal(4, 2), normal(4, 2, seed=1), torch.get_rng_state()
-    first, again, other = (path.sample(x0, z, inside[8:12], seeded(seed)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.allclose(first, other)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @every_path

@@ -137,25 +137,6 @@ def test_there_and_back_is_where_it_began(name):
     assert abs(float(there - x)) > 0.1
 
 
-@every_integrator
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_the_state_keeps_its_type_and_is_not_written_to(name, dtype):
-    x = torch.tensor([0.5, 0.1], dtype=dtype)
-    end = INTEGRATORS[name][0].integrate(Pendulum(), x, times(4))
-    assert end.dtype == dtype
-    assert torch.equal(x, torch.tensor([0.5, 0.1], dtype=dtype))
-
-
-@every_integrator
-def test_a_trajectory_has_a_state_for_every_time(name):
-    integrator, x = INTEGRATORS[name][0], torch.tensor([0.5], dtype=torch.float64)
-    states = list(integrator.trajectory(Pendulum(), x, times(6)))
-    assert len(states) == 7
-    assert torch.equal(states[0], x)
-    assert torch.equal(states[-1], integrator.integrate(Pendulum(), x, times(6)))
-    assert torch.equal(states[3], integrator.integrate(Pendulum(), x, times(6)[:4]))
-
-
 class ThreeEighths(RungeKutta):
     """Kutta's other method, which torchdiffeq calls rk4."""
 

@@ -11,7 +11,7 @@ from flowkit_sde.coefficients import BetaDiffusion, ConstantDiffusion
 from flowkit_sde.euler_maruyama import EulerMaruyama
 from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded
 
-from flowkit import ODE, SDE, BlockGenerator, Dynamics, Path
+from flowkit import ODE, SDE, Dynamics, Path
 
 PATH = {
     "condot": GaussianPath(CondOT()),
@@ -112,24 +112,6 @@ def test_the_variance_follows_the_recursion_of_the_method():
     assert errors_off((x - mean).square(), variance) < LIMIT
 
 
-def test_the_noise_is_fixed_by_the_seed():
-    dynamics, x = OrnsteinUhlenbeck(), states()
-    before = torch.get_rng_state()
-    first, again, other = (EulerMaruyama().integrate(dynamics, x, times(5), seeded(seed)) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_sample_of_a_seed_does_not_depend_on_its_batch():
-    x = torch.randn(700, 2, generator=seeded())
-    whole = EulerMaruyama().integrate(OrnsteinUhlenbeck(), x, times(5), BlockGenerator(3, 0, 700))
-    for start, stop in [(0, 256), (256, 700), (512, 600)]:
-        generator = BlockGenerator(3, start, stop - start)
-        part = EulerMaruyama().integrate(OrnsteinUhlenbeck(), x[start:stop], times(5), generator)
-        assert torch.equal(part, whole[start:stop])
-
-
 def test_every_step_and_every_element_has_noise_of_its_own():
     x = torch.zeros(20_000, 2, dtype=torch.float64)
 
@@ -171,8 +153,3 @@ def test_a_step_evaluates_once_and_at_its_start():
 def test_an_sde_is_not_solved_backwards():
     with pytest.raises(ValueError, match=r"solved forwards in time, not from 0\.5 to 0\.25"):
         EulerMaruyama().step(OrnsteinUhlenbeck(), states(), 0.5, 0.25)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_the_state_keeps_its_type(dtype):
-    assert EulerMaruyama().step(OrnsteinUhlenbeck(), states().to(dtype), 0.0, 0.1, seeded()).dtype == dtype

@@ -17,7 +17,7 @@ from flowkit_sde.srk import SRK
 from flowkit_sde.stochastic_heun import StochasticHeun
 from oracles import GaussianMixture, mixture, seeded
 
-from flowkit import ODE, BlockGenerator, Dynamics, Model, Path, Quantity, Sampler, UnsupportedError
+from flowkit import ODE, Dynamics, Model, Path, Quantity, Sampler, UnsupportedError
 
 PATH = {
     "condot": GaussianPath(CondOT()),
@@ -112,27 +112,6 @@ def test_samples_are_finite_from_0_to_1_in_low_precision(name, diffusion, schedu
 
 
 # Randomness.
-
-
-@every_integrator
-def test_a_sample_of_a_seed_does_not_depend_on_its_batch(name):
-    x = torch.randn(600, 2, generator=seeded(), dtype=torch.float64)
-    integrator, dynamics = problem(name)
-    whole = integrator.integrate(dynamics, x, times(6), BlockGenerator(3, 0, 600))
-    for start, stop in [(0, 256), (256, 600), (512, 600)]:
-        part = integrator.integrate(dynamics, x[start:stop], times(6), BlockGenerator(3, start, stop - start))
-        torch.testing.assert_close(part, whole[start:stop], rtol=1e-12, atol=1e-12)  # sums of the oracle round apart
-
-
-@every_integrator
-def test_the_seed_alone_decides(name):
-    integrator, dynamics = problem(name)
-    before = torch.get_rng_state()
-    first, again, other = (integrator.integrate(dynamics, states(), times(6), seeded(seed)) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert integrator.stochastic
 
 
 # What is promised.
