@@ -4,6 +4,7 @@ import inspect
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -64,6 +65,9 @@ def show(
         default = "required" if field.is_required() else repr(field.default)
         table.add_row(setting, escape(_type(field)), escape(default))
     console.print(table if table.row_count else "It has no settings.")
+    for example in entry.component.examples:
+        written = yaml.safe_dump(dict(example), default_flow_style=True, sort_keys=False, width=10**6).strip()
+        console.print(f"for example {written}", markup=False, highlight=False)
 
 
 def plugins() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import ConfigError, FlowkitError
+from .check import check
 from .components import list_components, plugins, show
 from .sampling import evaluate, sample
 from .training import train
@@ -28,6 +29,7 @@ app.command()(evaluate)
 app.command("list")(list_components)
 app.command()(show)
 app.command()(plugins)
+app.command()(check)
 
 
 def _version(wanted: bool) -> None:
