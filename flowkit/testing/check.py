@@ -133,7 +133,7 @@ def require_close(seen: Tensor, wanted: Tensor, tolerance: float, what: str) -> 
     forgotten factor is what it is most often.
     """
     require(seen.shape == wanted.shape, f"{what}: shape {tuple(seen.shape)} instead of {tuple(wanted.shape)}")
-    seen, wanted = seen.double(), wanted.double()
+    seen, wanted = seen.detach().double(), wanted.detach().double()
     require(bool(seen.isfinite().all()), f"{what}: not a finite number")
     off = (seen - wanted).abs() / wanted.abs().clamp(min=1)
     if float(off.max()) <= tolerance:

@@ -6,7 +6,9 @@ from ..interfaces.predictor import Predictor
 from ..interfaces.quantity import Quantity
 from .check import CheckList, NotApplicable, Subject, require, require_close
 from .fields import (
+    ROUNDING,
     TIMES,
+    precision_of,
     require_agreement_with_the_path,
     require_batch_independence,
     require_finite,
@@ -66,19 +68,19 @@ def predicts_what_it_says(subject: Subject) -> None:
         if field.can_predict(quantity):
             continue
         try:
-            field.predict(subject.randn(2, 0), 0.4, None, (quantity,))
+            field.predict(subject.randn(2, 0, precision_of(field, subject, None)), 0.4, None, (quantity,))
         except Exception:
             continue
         raise AssertionError(f"can_predict says False for the {quantity.value}, and it predicts it")
 
 
-@CHECKS.add(hint="a wrong factor for some of the elements, or a term of a velocity in the score")
+@CHECKS.add(hint="a wrong factor, or a term that is no part of the score; of a network this is to be expected")
 def score_is_a_gradient(subject: Subject) -> None:
     """The Jacobian of the score is symmetric, as that of grad log p is."""
     field: Predictor = subject.component
     if not field.can_predict(Quantity.SCORE):
         raise NotApplicable("it predicts no score")
-    x = subject.randn(1, 0)
+    x = subject.randn(1, 0, precision_of(field, subject, None))
     if x.numel() > 16:
         raise NotApplicable(f"a Jacobian of {x.numel()} dimensions takes too long")
     for t in TIMES:
@@ -88,4 +90,4 @@ def score_is_a_gradient(subject: Subject) -> None:
             raise AssertionError(f"its score is not differentiable in x: {error}") from error
         matrix = jacobian.reshape(x.numel(), x.numel())
         size = matrix.abs().max().clamp(min=1e-12)
-        require_close(matrix.T / size, matrix / size, 1e-7, f"the Jacobian of the score at t = {t}, transposed")
+        require_close(matrix.T / size, matrix / size, 100 * ROUNDING[x.dtype], f"the Jacobian of the score at t = {t}, transposed")

@@ -81,6 +81,7 @@ def leaves_the_global_random_state_alone(subject: Subject) -> None:
     """Neither torch's global generator nor numpy's nor that of `random` moves when it is used."""
     use = use_of(subject)
     use(subject)  # what is imported or cached on first use is another matter
+    _move_global_state()  # or else one who seeds would leave it as it was after the first use
     before = _global_state()
     use(subject)
     moved = [name for name, state in _global_state().items() if state != before[name]]
@@ -92,7 +93,7 @@ def gives_the_same_for_the_same_seed(subject: Subject) -> None:
     """Used twice with equal generators, it gives the same."""
     use, other = use_of(subject), subject.copy()
     first = tensors_in(use(subject))
-    torch.rand(()), np.random.random(), random.random()
+    _move_global_state()
     second = tensors_in(use(other))
     same = len(first) == len(second) and all(map(_equal, first, second))
     require(same, "two uses with generators of one seed give different numbers")
@@ -107,6 +108,12 @@ def _require_equal_settings(subject: Subject, other: Any, what: str) -> None:
     after = settings_of(subject, other)
     changed = [name for name in before if before[name] != after[name]]
     require(not changed, f"{what} changes {', '.join(changed)}")
+
+
+def _move_global_state() -> None:
+    torch.rand(())
+    np.random.random()
+    random.random()
 
 
 def _global_state() -> dict[str, Any]:

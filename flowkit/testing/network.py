@@ -51,7 +51,7 @@ def does_not_mix_the_batch(subject: Subject) -> str | None:
     others = torch.cat([x[:1], 3 * x[1:] + 1])
     require_close(network(others, t, y)[:1], out[:1], ROUNDING, "an output when the rest of the batch changes")
     network.train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         first, second = (_with_seed(network, state, t, y)[:1] for state in (x, others))
     if float((first - second).abs().max()) > ROUNDING * (1 + float(first.abs().max())):
         return "in training, an output depends on the rest of the batch, as batch normalisation makes it"

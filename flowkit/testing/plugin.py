@@ -265,7 +265,7 @@ def _make(
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                made = create(entry.component.kind, entry.qualified, plugins=plugins, **settings, **injected)
+                made = create(entry.component.kind, plugins.registry.name_of(entry), plugins=plugins, **settings, **injected)
                 _try(made, entry.component.kind, shape, num_classes)
         except Exception as error:
             refusals.setdefault(str(error), f"for events {shape}: {error}")

@@ -3,7 +3,7 @@
 pytest loads this module in every run where flowkit is installed: whatever is more than a name is imported on use.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,11 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before -k and -m choose
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the checks of the plugins asked for after the tests that were found."""
-    for name in config.getoption("flowkit"):
-        items.extend(PluginCollector.from_parent(session, name=name, nodeid=name).collect())
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Put the plugins asked for beside the folders and files that pytest has found."""
+    report = yield
+    if isinstance(collector, pytest.Session) and report.passed:
+        names = collector.config.getoption("flowkit")
+        report.result += [PluginCollector.from_parent(collector, name=name, nodeid=name) for name in names]
+    return report
 
 
 class PluginCollector(pytest.Collector):
@@ -48,7 +53,7 @@ class PluginCollector(pytest.Collector):
                 for check in case.checks:
                     yield CheckItem.from_parent(self, name=f"{case.label}::{check.name}", case=case, check=check)
         except FlowkitError as error:
-            raise pytest.UsageError(f"--flowkit: {error}") from error
+            raise self.CollectError(f"--flowkit: {error}") from error
 
 
 class CheckItem(pytest.Item):

@@ -13,6 +13,7 @@ from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import resolve_target
 from .check import CheckList, NotApplicable, Subject, seeded
+from .fields import precision_of, predictable
 from .parts import callback_state, default_path, labelled, labels, model_for, reference_model, stirred
 
 __all__ = ["tensors_in", "use_of"]
@@ -88,8 +89,8 @@ def _loss(subject: Subject) -> Any:
 
 
 def _field(subject: Subject) -> Any:
-    wanted = tuple(quantity for quantity in Quantity if subject.component.can_predict(quantity))
-    return subject.component.predict(subject.randn(4, 0), 0.4, None, wanted)
+    field = subject.component
+    return field.predict(subject.randn(4, 0, precision_of(field, subject, None)), 0.4, None, predictable(field))
 
 
 def _weighting(subject: Subject) -> Any:

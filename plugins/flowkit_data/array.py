@@ -44,6 +44,7 @@ class ArrayFile(InMemory):
     def __init__(
         self, path: Path, key: str | None = None, labels: str | None = None, columns: list[str] | None = None
     ) -> None:
+        self.path, self.key, self.labels, self.columns = path, key, labels, columns
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
         y, self.class_names = contents.classes()
