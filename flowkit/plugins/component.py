@@ -31,8 +31,8 @@ class Component:
             `yields` (`"image"`). Empty: never chosen unasked.
         yields: For data components: the sort of event, `"vector"` or `"image"`.
         extra: The optional dependency it needs: the extra to install, as in `pip install dist[extra]`.
-        examples: Settings to try it with, as a configuration would give them. `flowkit check` makes it from each of them,
-            beside its defaults; where a setting has no default, from these alone.
+        examples: Settings to try it with, as a configuration would give them. `flowkit check` makes it from each of
+            them, beside its defaults; where a setting has no default, from these alone.
     """
 
     kind: str

@@ -1,8 +1,9 @@
 """Conformance checks: whether a component does what its kind promises, in its author's words.
 
-`check_component` looks at one object, `check_path` and the like at one of a known kind, `parametrize_with_checks` makes
-a pytest case of every check, and `check_plugin` looks at everything that a plugin declares, as `flowkit check PLUGIN` and
-`pytest --flowkit PLUGIN` do. Nothing is imported before it is used: pytest loads this package in every run.
+`check_component` looks at one object, `check_path` and the like at one of a known kind, `parametrize_with_checks`
+makes a pytest case of every check, and `check_plugin` looks at everything that a plugin declares, as
+`flowkit check PLUGIN` and `pytest --flowkit PLUGIN` do. Nothing is imported before it is used: pytest loads this
+package in every run.
 """
 
 from typing import TYPE_CHECKING

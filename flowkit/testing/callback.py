@@ -56,7 +56,9 @@ def leaves_training_alone(subject: Subject) -> None:
         facts = (list(state.losses), state.step, state.steps, state.learning_rate)
         for hook in HOOKS:
             _call(subject.component, hook, state)
-            changed = [name for name, value in state.model.state_dict().items() if not torch.equal(value, weights[name])]
+            changed = [
+                name for name, value in state.model.state_dict().items() if not torch.equal(value, weights[name])
+            ]
             require(not changed, f"{hook} changes the weights {', '.join(changed)}")
             require(all(p.grad is None for p in state.model.parameters()), f"{hook} leaves gradients behind")
             require(state.model.training, f"{hook} leaves the model in evaluation mode")

@@ -20,7 +20,7 @@ class NotApplicable(Exception):
 
 
 class NotChecked(Exception):
-    """Raised where a component could not be looked at; the text says what is missing. It counts as a gap, not as well."""
+    """Raised where a component could not be looked at; the text says what is missing. It is no success."""
 
 
 @dataclass(frozen=True)

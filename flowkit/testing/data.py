@@ -130,7 +130,9 @@ def take_agrees_with_len(subject: Subject) -> None:
     raise AssertionError(f"len is {len(data)}, and taking index {len(data)} gives {beyond} point instead of an error")
 
 
-@CHECKS.add(hint="`take(index)` returns the points at `index` in that order, with their own conditions, repeated ones too")
+@CHECKS.add(
+    hint="`take(index)` returns the points at `index` in that order, with their own conditions, repeated ones too"
+)
 def take_gives_the_points_asked_for(subject: Subject) -> None:
     """Point i is the same whatever else is taken with it."""
     data = _finite(subject)
@@ -141,7 +143,9 @@ def take_gives_the_points_asked_for(subject: Subject) -> None:
         what = f"point {int(i)}, taken with others"
         require_close(z[row : row + 1], alone.z, 0.0, what)
         if isinstance(y, torch.Tensor) and isinstance(alone.y, torch.Tensor):
-            require(torch.equal(y[row : row + 1], alone.y), f"{what}: its condition is {y[row]} instead of {alone.y[0]}")
+            require(
+                torch.equal(y[row : row + 1], alone.y), f"{what}: its condition is {y[row]} instead of {alone.y[0]}"
+            )
 
 
 def _finite(subject: Subject) -> Dataset:

@@ -90,4 +90,6 @@ def score_is_a_gradient(subject: Subject) -> None:
             raise AssertionError(f"its score is not differentiable in x: {error}") from error
         matrix = jacobian.reshape(x.numel(), x.numel())
         size = matrix.abs().max().clamp(min=1e-12)
-        require_close(matrix.T / size, matrix / size, 100 * ROUNDING[x.dtype], f"the Jacobian of the score at t = {t}, transposed")
+        require_close(
+            matrix.T / size, matrix / size, 100 * ROUNDING[x.dtype], f"the Jacobian of the score at t = {t}, transposed"
+        )

@@ -84,7 +84,9 @@ def require_batch_independence(model: Predictor, subject: Subject, y: Tensor | N
     alone = model.predict(x[:1], t[:1], None if y is None else y[:1], wanted)
     for quantity, field, other, single in zip(wanted, whole, shuffled, alone, strict=True):
         require_close(other, field[order], ROUNDING[x.dtype], f"the {quantity.value} of a batch in another order")
-        require_close(single, field[:1], ROUNDING[x.dtype], f"the {quantity.value} of a sample alone instead of in a batch")
+        require_close(
+            single, field[:1], ROUNDING[x.dtype], f"the {quantity.value} of a sample alone instead of in a batch"
+        )
 
 
 def require_one_time_or_many(model: Predictor, subject: Subject, y: Condition) -> None:
@@ -94,7 +96,9 @@ def require_one_time_or_many(model: Predictor, subject: Subject, y: Condition) -
         one = model.predict(x, t, y, wanted)
         many = model.predict(x, torch.full((4,), t, dtype=x.dtype), y, wanted)
         for quantity, first, second in zip(wanted, one, many, strict=True):
-            require_close(second, first, ROUNDING[x.dtype], f"the {quantity.value} for t = [{t}, ...] instead of t = {t}")
+            require_close(
+                second, first, ROUNDING[x.dtype], f"the {quantity.value} for t = [{t}, ...] instead of t = {t}"
+            )
 
 
 def require_agreement_with_the_path(model: Predictor, subject: Subject, y: Condition) -> None:

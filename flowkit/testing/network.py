@@ -25,7 +25,9 @@ def gives_the_shape_of_the_state(subject: Subject) -> None:
         first, *rest = subject.event_shape
         shape = tuple(out.shape)
         fits = len(shape) == x.ndim and shape[0] == n and shape[1] % first == 0 and list(shape[2:]) == rest
-        require(fits, f"x of shape {tuple(x.shape)} gives {shape}, which is no multiple of x along its first event axis")
+        require(
+            fits, f"x of shape {tuple(x.shape)} gives {shape}, which is no multiple of x along its first event axis"
+        )
 
 
 @CHECKS.add(hint="make constants and features of time with the dtype of x or t: `torch.arange(k, dtype=t.dtype)`")
@@ -77,9 +79,11 @@ def depends_on_the_label(subject: Subject) -> None:
         require(not torch.equal(out, outs[0]), f"label {label} gives the same as no label (-1)")
 
 
-@CHECKS.add(hint="take `y=None`, and treat it as a label of -1 for every sample: guidance and plain sampling ask for that")
+@CHECKS.add(
+    hint="take `y=None`, and treat it as a label of -1 for every sample: guidance and plain sampling ask for that"
+)
 def works_without_a_condition(subject: Subject) -> None:
-    """y may be left out, which means a label of -1 everywhere."""
+    """The condition may be left out, which means a label of -1 everywhere."""
     network, x, t = _network(subject), subject.randn(3, 0), _times(3)
     out = network(x, t)
     require_close(network(x, t, None), out, 0.0, "the output with y = None instead of no y")
@@ -141,7 +145,9 @@ def is_differentiable_in_x(subject: Subject) -> str | None:
     return None
 
 
-@CHECKS.add(hint="no data-dependent `if`, no .item(), no printing in forward: the graph breaks there, and speed is lost")
+@CHECKS.add(
+    hint="no data-dependent `if`, no .item(), no printing in forward: the graph breaks there, and speed is lost"
+)
 def compiles_in_one_piece(subject: Subject) -> None:
     """`torch.compile(..., fullgraph=True)` takes it, and the result is the same."""
     network, x, t, y = _network(subject), subject.randn(3, 0), _times(3), _labels(subject, 3)

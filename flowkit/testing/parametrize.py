@@ -65,5 +65,3 @@ def _run(check: Check, subject: Subject, component: Any) -> None:
         pytest.fail(str(outcome), pytrace=False)
     if outcome.status != "passed":
         pytest.skip(f"{outcome.status}: {outcome.message}")
-
-

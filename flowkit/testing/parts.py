@@ -107,7 +107,7 @@ class StraightPath(Path):
         return expand_time(t, z) * z + expand_time(1 - t, x0) * x0
 
     def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        """z - x0."""
+        """The direction of the line, z - x0."""
         del x, t
         return z - x0
 

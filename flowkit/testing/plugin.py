@@ -259,14 +259,15 @@ def _make(
     entry: Entry, settings: Mapping[str, Any], num_classes: int | None, plugins: PluginManager
 ) -> tuple[Any, tuple[int, ...]]:
     """The component, and the first shape of events that it takes."""
+    kind, name = entry.component.kind, plugins.registry.name_of(entry)
     refusals: dict[str, str] = {}
     for shape in SHAPES:
         injected = {"event_shape": shape, "outputs": 1, "num_classes": num_classes}
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                made = create(entry.component.kind, plugins.registry.name_of(entry), plugins=plugins, **settings, **injected)
-                _try(made, entry.component.kind, shape, num_classes)
+                made = create(kind, name, plugins=plugins, **(injected | dict(settings)))
+                _try(made, kind, shape, num_classes)
         except Exception as error:
             refusals.setdefault(str(error), f"for events {shape}: {error}")
             continue

@@ -86,7 +86,7 @@ class CheckItem(pytest.Item):
 
 @pytest.fixture
 def flowkit_plugins() -> "PluginManager":
-    """A plugin manager that holds nothing and finds nothing: `flowkit_plugins.add(plugin, "mine")` puts something in."""
+    """A plugin manager that has found nothing: `flowkit_plugins.add(plugin, "mine")` puts a plugin in."""
     from ..plugins import PluginManager
 
     return PluginManager({})

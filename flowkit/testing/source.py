@@ -54,7 +54,9 @@ def draws_are_independent(subject: Subject) -> None:
     require(off < LIMIT, f"neighbours in a batch are correlated: {off:.1f} standard errors from none")
 
 
-@CHECKS.add(hint="`problems` returns one sentence for each reason why x0 of this shape cannot be had, and [] without one")
+@CHECKS.add(
+    hint="`problems` returns one sentence for each reason why x0 of this shape cannot be had, and [] without one"
+)
 def says_which_shapes_it_refuses(subject: Subject) -> None:
     """Where `problems` has nothing to say, it samples; where it has, in sentences."""
     for shape in dict.fromkeys((subject.event_shape, *SHAPES)):
@@ -66,7 +68,9 @@ def says_which_shapes_it_refuses(subject: Subject) -> None:
         try:
             seen = tuple(subject.component.sample(2, shape, seeded(0)).shape)
         except Exception as error:
-            raise AssertionError(f"problems({shape}) is [], and then it fails: {type(error).__name__}: {error}") from error
+            raise AssertionError(
+                f"problems({shape}) is [], and then it fails: {type(error).__name__}: {error}"
+            ) from error
         require(seen == (2, *shape), f"problems({shape}) is [], and then draws have shape {seen}")
 
 

@@ -161,4 +161,3 @@ USES: dict[str, Use] = {
     "metric": _metric,
     "callback": _callback,
 }
-

@@ -1,6 +1,7 @@
 """Declares the guidance methods, and the model of a run, which one of them takes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from flowkit.plugins import Component, hookimpl
 
@@ -19,7 +20,7 @@ WEAKER = {
     "means": [[-2, 0], [0, 2], [2, 0]],
     "covariances": [1.0, 1.0, 1.0],
 }
-EXAMPLES = {
+EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "autoguidance": ({"weaker": WEAKER},),
     "cfg_zero_star": ({"zero_until": None},),
     "chain": ({"guidances": ["classifier_free", "cfg_zero_star"]},),

@@ -73,4 +73,6 @@ class Rotating(Wrapped):
 
     def predict(self, x, t, y, wanted):
         fields = super().predict(x, t, y, wanted)
-        return tuple(f + 0.1 * x.flip(1) * x[:, :1] if q is Quantity.SCORE else f for q, f in zip(wanted, fields, strict=True))
+        return tuple(
+            f + 0.1 * x.flip(1) * x[:, :1] if q is Quantity.SCORE else f for q, f in zip(wanted, fields, strict=True)
+        )
