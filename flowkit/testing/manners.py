@@ -46,6 +46,8 @@ def is_built_again_from_its_settings(subject: Subject) -> None:
 @CHECKS.add(hint="load, download and compute on first use, not in the constructor: configurations are built to look at")
 def is_built_quickly(subject: Subject) -> None:
     """The constructor does nothing slow."""
+    if isinstance(subject.component, torch.nn.Module) and any(True for _ in subject.component.parameters()):
+        raise NotApplicable("a network draws its weights in its constructor")
     seconds = SLOW
     for _ in range(3):  # the least of them, for the machine may be busy with something else
         start = time.perf_counter()

@@ -1,5 +1,6 @@
 """The checks of a whole plugin: what it declares, and every component made in the ways that it says."""
 
+import contextlib
 import importlib.metadata
 import os
 import subprocess
@@ -21,6 +22,7 @@ from ..plugins.registry import Entry
 from .check import Check, CheckList, NotApplicable, NotChecked, Subject, require
 from .report import Outcome, Report
 from .run import checks_of, run_check
+from .use import use_of
 
 __all__ = ["DECLARATION", "PLUGIN", "Case", "check_plugin", "plugin_cases"]
 
@@ -261,27 +263,30 @@ def _make(
     """The component, and the first shape of events that it takes."""
     kind, name = entry.component.kind, plugins.registry.name_of(entry)
     refusals: dict[str, str] = {}
+    made: list[tuple[Any, tuple[int, ...]]] = []
     for shape in SHAPES:
         injected = {"event_shape": shape, "outputs": 1, "num_classes": num_classes}
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                made = create(kind, name, plugins=plugins, **(injected | dict(settings)))
-                _try(made, kind, shape, num_classes)
+                component = create(kind, name, plugins=plugins, **(injected | dict(settings)))
+                made.append((component, shape))
+                _use(Subject(kind, component, plugins.registry, shape, num_classes))
         except Exception as error:
             refusals.setdefault(str(error), f"for events {shape}: {error}")
-            continue
-        return made, shape
+        else:
+            return component, shape
+    if made and kind != "network":  # then the checks say what is wrong
+        return made[0]
     raise ValueError("; ".join(refusals.values() if len(refusals) > 1 else refusals))
 
 
-def _try(component: Any, kind: str, shape: tuple[int, ...], num_classes: int | None) -> None:
-    """Fail where it does not take events of this shape."""
-    if kind == "network":
-        y = None if num_classes is None else torch.zeros(2, dtype=torch.int64)
-        component(torch.zeros(2, *shape), torch.full((2,), 0.5), y)
-    if isinstance(component, Source) and (problems := component.problems(shape)):
+def _use(subject: Subject) -> None:
+    """Fail where the component does not take events of this shape."""
+    if isinstance(subject.component, Source) and (problems := subject.component.problems(subject.event_shape)):
         raise ValueError(problems[0])
+    with contextlib.suppress(NotApplicable):
+        use_of(subject)(subject.copy())
 
 
 def _required(form: Form) -> list[str]:

@@ -1,8 +1,10 @@
 """Three doors to the same checks: `flowkit check`, `pytest --flowkit`, and `parametrize_with_checks`."""
 
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -166,6 +168,15 @@ def test_an_expected_failure_that_passes_fails_and_one_of_no_check_is_an_error(i
     pytester.makepyfile(test_two=OWN_TESTS.format(failures={"draws_are_independant": "no"}))
     result = pytest_in(pytester, "test_two.py")
     result.stdout.fnmatch_lines(["*has no check 'draws_are_independant' (did you mean 'draws_are_independent'?)*"])
+
+
+def test_the_tests_on_the_page_pass(pytester, monkeypatch):
+    monkeypatch.syspath_prepend(pytester.path)
+    page = (Path(__file__).parents[2] / "docs/checks.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        (pytester.path / name).write_text(text, encoding="utf-8")
+    result = pytest_in(pytester, "test_wide.py", "test_declaration.py")
+    assert (result.ret, result.parseoutcomes()["xfailed"]) == (0, 8)
 
 
 def test_the_pytest_plugin_costs_an_unrelated_run_nothing():

@@ -3,11 +3,13 @@
 import types
 
 import pytest
+import torch
 from checks import mutants_network, mutants_source
 
+import flowkit as fk
 from flowkit.errors import UnknownComponentError
-from flowkit.plugins import Component, PluginManager, Recipe, hookimpl
-from flowkit.testing import check_plugin
+from flowkit.plugins import KINDS, Component, Kind, PluginManager, Recipe, Registry, hookimpl
+from flowkit.testing import CheckList, check_component, check_plugin, require
 from flowkit.testing.plugin import DECLARATION, PLUGIN, plugin_cases
 
 SOURCE = "checks.mutants_manners:Right"
@@ -145,6 +147,59 @@ def test_a_network_that_takes_no_event_says_why_for_each():
     assert outcome.status == "failed"
     assert "for events (2,): network none: no 1 axes" in outcome.message
     assert "for events (1, 8, 8): network none: no 3 axes" in outcome.message
+
+
+class OfImages(fk.Metric):
+    """The distance of the mean images."""
+
+    label = "mean images"
+
+    def measure(self, generated, real):
+        means = [torch.nn.functional.avg_pool2d(batch.z, 8).mean(0) for batch in (generated, real)]
+        return float((means[0] - means[1]).norm())
+
+
+def test_a_component_that_takes_images_alone_is_checked_with_images():
+    plugins = managed(Component("metric", "of_images", OfImages, "for images"))
+    report = check_plugin("mine", plugins=plugins)
+    assert "metric of_images for (1, 8, 8)" in {outcome.component for outcome in report.of("passed")}
+
+
+class Reward:
+    """What a plugin may add as a kind: a number for each sample."""
+
+
+class Best(Reward):
+    """|x|^2."""
+
+    def __call__(self, x):
+        return x.square().flatten(1).sum(1)
+
+
+class Random(Reward):
+    """Anything."""
+
+    def __call__(self, x):
+        return torch.rand(len(x))
+
+
+REWARDS = CheckList(use=lambda subject: subject.component(subject.randn(4, 0)))
+
+
+@REWARDS.add()
+def is_not_negative(subject):
+    """A reward is at least 0."""
+    require(bool((subject.component(subject.randn(4, 0)) >= 0).all()), "negative")
+
+
+def test_a_kind_of_a_plugin_has_checks_of_its_own_and_the_manners():
+    kind = Kind("reward", f"{__name__}:Reward", "a number for each sample", f"{__name__}:REWARDS")
+    plugins = types.SimpleNamespace(registry=Registry({**KINDS, "reward": kind}))
+    names = [outcome.check.name for outcome in check_component(Best(), plugins=plugins).of("passed")]
+    assert names[0] == "is_not_negative"
+    assert "leaves_the_global_random_state_alone" in names
+    with pytest.raises(AssertionError, match="leaves_the_global_random_state_alone"):
+        check_component(Random(), plugins=plugins)
 
 
 def test_kind_and_component_choose():
