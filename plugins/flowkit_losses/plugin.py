@@ -36,7 +36,12 @@ TIMES = {
     "importance": ("importance:ImportanceTime", "more times where the loss is large, its mean unchanged"),
 }
 
-EXACT = {"name": "gaussian_mixture", "path": "gaussian", "means": [[-2, 0], [2, 0]], "covariances": [1.0, 1.0]}
+EXACT = {
+    "name": "gaussian_mixture",
+    "path": "gaussian",
+    "means": [[k, 0] for k in range(8)],
+    "covariances": [0.5] * 8,
+}
 
 
 @hookimpl
