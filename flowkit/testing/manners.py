@@ -46,7 +46,7 @@ def is_built_again_from_its_settings(subject: Subject) -> None:
 @CHECKS.add(hint="load, download and compute on first use, not in the constructor: configurations are built to look at")
 def is_built_quickly(subject: Subject) -> None:
     """The constructor does nothing slow."""
-    if isinstance(subject.component, torch.nn.Module) and any(True for _ in subject.component.parameters()):
+    if _has_weights(subject):
         raise NotApplicable("a network draws its weights in its constructor")
     seconds = SLOW
     for _ in range(3):  # the least of them, for the machine may be busy with something else
@@ -56,6 +56,25 @@ def is_built_quickly(subject: Subject) -> None:
         if seconds < SLOW:
             return
     raise AssertionError(f"the constructor takes more than {SLOW:g} s")
+
+
+@CHECKS.add(hint="no torch.manual_seed and no draws: take a seed as a setting, and make a torch.Generator of it")
+def is_built_without_the_global_random_state(subject: Subject) -> None:
+    """Its constructor seeds nothing, and draws nothing but the weights of a network."""
+    before, after = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        before.append(_global_state())
+        rebuilt(subject)
+        after.append(_global_state())
+    seeded = [name for name in before[0] if after[0][name] == after[1][name]]
+    require(not seeded, f"the constructor seeds {' and '.join(seeded)}")
+    drawn = [name for name in before[0] if before[0][name] != after[0][name]]
+    require(
+        not drawn or _has_weights(subject), f"the constructor draws from the global generator of {' and '.join(drawn)}"
+    )
 
 
 @CHECKS.add(hint="keep plain data as attributes: no lambda, no open file, no local class")
@@ -99,6 +118,10 @@ def gives_the_same_for_the_same_seed(subject: Subject) -> None:
     second = tensors_in(use(other))
     same = len(first) == len(second) and all(map(_equal, first, second))
     require(same, "two uses with generators of one seed give different numbers")
+
+
+def _has_weights(subject: Subject) -> bool:
+    return isinstance(subject.component, torch.nn.Module) and any(True for _ in subject.component.parameters())
 
 
 def _require_equal_settings(subject: Subject, other: Any, what: str) -> None:

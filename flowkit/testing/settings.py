@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import torch
-
 from ..config.choice import Choice, build, dump
 from ..config.form import Form, form_of
 from ..config.resolve import Resolver
@@ -60,16 +58,8 @@ def rebuilt(subject: Subject) -> Any:
     choice = resolver.choice(subject.kind, settings, subject.kind)
     if resolver.problems:
         raise AssertionError(f"its own settings are refused: {'; '.join(map(str, resolver.problems))}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        return build(
-            choice,
-            resolver.registry,
-            subject.kind,
-            event_shape=subject.event_shape,
-            outputs=1,
-            num_classes=subject.num_classes,
-        )
+    injected = {"event_shape": subject.event_shape, "outputs": 1, "num_classes": subject.num_classes}
+    return build(choice, resolver.registry, subject.kind, **injected)
 
 
 def _registry_with(subject: Subject) -> Registry:

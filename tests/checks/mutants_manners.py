@@ -48,6 +48,14 @@ class Slow(Right):
         time.sleep(1.05)
 
 
+class SeedingFirst(Right):
+    """Seeds torch when it is made."""
+
+    def __init__(self, scale: float = 2.0) -> None:
+        super().__init__(scale)
+        torch.manual_seed(0)
+
+
 class WithLambda(Right):
     """Cannot be pickled."""
 
@@ -85,6 +93,7 @@ MUTANTS = {
     "keeps_its_settings": Forgetful(),
     "is_built_again_from_its_settings": Doubling(),
     "is_built_quickly": Slow(),
+    "is_built_without_the_global_random_state": SeedingFirst(),
     "survives_pickling": WithLambda(),
     "survives_copying": WithLock(),
     "leaves_the_global_random_state_alone": Seeding(),
