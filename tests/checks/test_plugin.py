@@ -10,7 +10,8 @@ import flowkit as fk
 from flowkit.errors import UnknownComponentError
 from flowkit.plugins import KINDS, Component, Kind, PluginManager, Recipe, Registry, hookimpl
 from flowkit.testing import CheckList, check_component, check_plugin, require
-from flowkit.testing.plugin import DECLARATION, PLUGIN, plugin_cases
+from flowkit.testing.declaration import DECLARATION, PLUGIN
+from flowkit.testing.plugin import plugin_cases
 
 SOURCE = "checks.mutants_manners:Right"
 
