@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
+from .check import check
 from .components import list_components, plugins
 from .extensions import CommandGroup
 from .report import report
@@ -39,6 +40,7 @@ app.command()(show)
 app.command()(plugins)
 app.command()(runs)
 app.command()(schema)
+app.command()(check)
 
 
 def _version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -67,9 +67,18 @@ def _show_component(kind: str, name: str, registry: Registry, console: Console) 
     console.print(settings if settings.row_count else "It has no settings.")
     if form.injected:
         console.print(f"\nFilled in by a pipeline: {', '.join(form.injected)}.")
+    for example in entry.component.examples:
+        _print_text(f"For example {_in_one_line(example)}", console)
     for heading in ("References", "See also"):
         if heading in sections:
             _print_text(f"{heading}:\n{sections[heading]}", console)
+
+
+def _in_one_line(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML writes them in one line."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(settings), default_flow_style=True, sort_keys=False, width=10**6)).strip()
 
 
 def _show_kind(kind: str, registry: Registry, console: Console) -> None:

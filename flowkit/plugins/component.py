@@ -1,8 +1,8 @@
 """What a plugin declares: components, recipes and commands, by name, without importing what implements them."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Command", "Component", "Recipe", "check_declaration", "check_target"]
@@ -37,6 +37,8 @@ class Component:
             `yields` (`"image"`). Empty: never chosen unasked.
         yields: For data components: the sort of event, `"vector"` or `"image"`.
         extra: The optional dependency it needs: the extra to install, as in `pip install dist[extra]`.
+        examples: Settings to try it with, as a configuration would give them. `flowkit check` makes it from each of
+            them, beside its defaults; where a setting has no default, from these alone.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Component:
     default_for: tuple[str, ...] = ()
     yields: str = "vector"
     extra: str | None = None
+    examples: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         target = self.target if isinstance(self.target, str) else "a.class:Object"

@@ -1,20 +1,26 @@
 """A conformance check: one property that every component of a kind must have, and what to do where it has not."""
 
+import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..plugins.registry import Registry
 
-__all__ = ["Check", "CheckList", "NotApplicable", "Subject", "require", "require_close"]
+__all__ = ["Check", "CheckList", "NotApplicable", "NotChecked", "Subject", "require", "require_close", "seeded"]
 
 
 class NotApplicable(Exception):
     """Raised by a check that says nothing of this component; the text says why."""
+
+
+class NotChecked(Exception):
+    """Raised where a component could not be looked at; the text says what is missing. It is no success."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,14 @@ class Subject:
     event_shape: tuple[int, ...] = (2,)
     num_classes: int | None = None
 
+    def copy(self) -> "Subject":
+        """One whose component is a copy, as far as it can be copied."""
+        try:
+            component = copy.deepcopy(self.component)
+        except Exception:  # a check of its own says so
+            component = self.component
+        return dataclasses.replace(self, component=component)
+
     def randn(self, n: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """Standard normal numbers, shape (n, *event_shape)."""
         return torch.randn(n, *self.event_shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
@@ -47,23 +61,30 @@ class Check:
     Arguments:
         name: What reports and expected failures call it: the property as a claim, `starts_at_the_source`.
         run: Raises AssertionError where the component has not got it, with what was seen; `NotApplicable` where it
-            need not have it.
+            need not have it. What it returns is a remark on a component that passes.
         claim: The property in one sentence.
         hint: What an author whose component fails should look at.
     """
 
     name: str
-    run: Callable[[Subject], None]
+    run: Callable[[Subject], str | None]
     claim: str
     hint: str = ""
 
-    def __call__(self, subject: Subject) -> None:
+    def __call__(self, subject: Subject) -> str | None:
         """Run it."""
-        self.run(subject)
+        return self.run(subject)
+
+
+_Function = TypeVar("_Function", bound=Callable[[Subject], str | None])
 
 
 class CheckList:
     """The checks of one kind, in the order of the file.
+
+    Arguments:
+        use: Uses a component once, with random numbers from a generator that it seeds, and returns what came of it.
+            The checks of every component's manners (the global random state, the same seed) rest on it.
 
     Example:
         >>> CHECKS = CheckList()
@@ -73,13 +94,14 @@ class CheckList:
         ...     require(float(subject.component.alpha(torch.zeros(()))) == 0, "alpha at t = 0 is not 0")
     """
 
-    def __init__(self) -> None:
+    def __init__(self, use: Callable[[Subject], Any] | None = None) -> None:
+        self.use = use
         self._checks: list[Check] = []
 
-    def add(self, hint: str = "") -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
+    def add(self, hint: str = "") -> Callable[[_Function], _Function]:
         """Make a check of a function; its name is the check's, the first line of its docstring the claim."""
 
-        def added(function: Callable[[Subject], None]) -> Callable[[Subject], None]:
+        def added(function: _Function) -> _Function:
             claim = (function.__doc__ or "").strip().partition("\n")[0]
             self._checks.append(Check(function.__name__, function, claim, hint))
             return function

@@ -6,7 +6,9 @@ from typing import Literal
 
 from .check import Check
 
-__all__ = ["Outcome", "Report"]
+__all__ = ["Outcome", "Report", "Status"]
+
+Status = Literal["passed", "failed", "not applicable", "not checked", "expected"]
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,14 @@ class Outcome:
     Arguments:
         component: What was checked, `path spiral`.
         check: The check.
-        status: `passed`, `failed`, `not applicable`, or `expected`: it failed, as its author said that it would.
-        message: What was seen, or why it does not apply.
+        status: `passed`, `failed`, `not applicable`, `not checked` where the component could not be looked at, or
+            `expected`: it failed, as its author said that it would.
+        message: What was seen, why it does not apply, or a remark.
     """
 
     component: str
     check: Check
-    status: Literal["passed", "failed", "not applicable", "expected"]
+    status: Status
     message: str = ""
 
     def __str__(self) -> str:
@@ -47,10 +50,14 @@ class Report:
     def __iter__(self) -> Iterator[Outcome]:
         return iter(self.outcomes)
 
+    def of(self, status: Status) -> list[Outcome]:
+        """Those that ended like this."""
+        return [outcome for outcome in self.outcomes if outcome.status == status]
+
     @property
     def failed(self) -> list[Outcome]:
         """Those that failed and were not expected to."""
-        return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+        return self.of("failed")
 
     def raise_failures(self) -> None:
         """Raise an AssertionError that tells all failures, if there are any."""

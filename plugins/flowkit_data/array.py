@@ -56,6 +56,7 @@ class ArrayFile(InMemory):
         columns: list[str] | None = None,
         x0: Path | None = None,
     ) -> None:
+        self.path, self.key, self.labels, self.columns = path, key, labels, columns
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
         y, self.class_names = contents.classes()

@@ -40,6 +40,7 @@ class ImageFolder(Dataset):
         mode: Literal["RGB", "L"] = "RGB",
         labels: bool = True,
     ) -> None:
+        self.path, self.size, self.mode, self.labels = path, size, mode, labels
         folder = Path(path).expanduser()
         classes = _files(folder)
         files = [file for found in classes.values() for file in found]

@@ -18,12 +18,19 @@ TOYS = {
 def flowkit_components() -> Iterator[Component]:
     """The components of this plugin."""
     for name, (cls, summary) in TOYS.items():
-        yield Component(kind="data", name=name, target=f"flowkit_data.{name}:{cls}", summary=summary)
+        yield Component(
+            kind="data",
+            name=name,
+            target=f"flowkit_data.{name}:{cls}",
+            summary=summary,
+            examples=({"labels": True},),
+        )
     yield Component(
         kind="data",
         name="gaussian_mixture",
         target="flowkit_data.gaussian_mixture:GaussianMixture",
         summary="a mixture of Gaussians with your own means, covariances and weights",
+        examples=({"means": [[-2, 0], [2, 0]], "covariances": [0.5, 1.0], "weights": [1, 3], "labels": True},),
     )
     yield Component(
         kind="data",
@@ -31,6 +38,7 @@ def flowkit_components() -> Iterator[Component]:
         target="flowkit_data.digits:Digits",
         summary="1797 handwritten digits of 8 x 8 pixels, from scikit-learn",
         yields="image",
+        examples=({"labels": False},),
     )
     yield Component(
         kind="data",
@@ -50,4 +58,5 @@ def flowkit_components() -> Iterator[Component]:
         name="data",
         target="flowkit_data.source:DataAsSource",
         summary="x0 are data points too: from one distribution to another, on a two-sided path",
+        examples=({"data": "eight_gaussians"},),
     )

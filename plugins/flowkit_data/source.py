@@ -42,10 +42,9 @@ class DataAsSource(Source):
 
     def problems(self, event_shape: tuple[int, ...]) -> list[str]:
         """Both ends must have one shape, and there must be x0."""
-        if self.data is None:
-            paired = self.training_data is not None and self._pairs().spec.paired
-            return [] if paired else ["the data do not come in pairs (x0, z): choose the data of x0 (source.data)"]
-        shape = self.data.spec.event_shape
+        if self.data is None and (self.training_data is None or not self._pairs().spec.paired):
+            return ["the data do not come in pairs (x0, z): choose the data of x0 (source.data)"]
+        shape = (self.data or self._pairs()).spec.event_shape
         if shape == event_shape:
             return []
         return [f"its data points have shape {shape}, and those of the data {event_shape}: choose data of one shape"]

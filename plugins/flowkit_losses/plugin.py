@@ -36,12 +36,20 @@ TIMES = {
     "importance": ("importance:ImportanceTime", "more times where the loss is large, its mean unchanged"),
 }
 
+EXACT = {
+    "name": "gaussian_mixture",
+    "path": "gaussian",
+    "means": [[k, 0] for k in range(8)],
+    "covariances": [0.5] * 8,
+}
+
 
 @hookimpl
 def flowkit_components() -> Iterator[Component]:
     """The components of this plugin."""
     for name, (target, summary) in LOSSES.items():
-        yield Component("loss", name, f"flowkit_losses.{target}", summary, _default(name, "cfm"))
+        examples = ({"exact": EXACT},) if name in ("fm", "sm") else ()
+        yield Component("loss", name, f"flowkit_losses.{target}", summary, _default(name, "cfm"), examples=examples)
     for name, (cls, summary) in WEIGHTINGS.items():
         yield Component("weighting", name, f"flowkit_losses.weightings:{cls}", summary, _default(name, "unit"))
     for name, (target, summary) in TIMES.items():

@@ -44,4 +44,5 @@ def flowkit_components() -> Iterator[Component]:
             target=f"flowkit_ode.{target}",
             summary=summary,
             default_for=("any",) if name == "uniform" else (),
+            examples=({"values": [0, 0.25, 1]},) if name == "explicit" else (),
         )

@@ -123,6 +123,10 @@ def test_its_settings_are_checked_like_ours(stranger, tmp_path):
     assert "score" in output
 
 
+def test_its_components_do_what_they_promise(stranger, tmp_path):
+    assert "network tiny for (2,)" in stranger.flowkit("check", "flowkit-spiral", cwd=tmp_path)
+
+
 def test_a_run_names_the_package_that_is_no_longer_there(stranger, run, tmp_path):
     stranger.pip("uninstall", "flowkit-spiral")
     try:
