@@ -1,7 +1,7 @@
 """Sampling: source -> dynamics -> integrator -> samples."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -103,6 +103,25 @@ class Sampler:
         if self.diffusion is None:
             raise UnsupportedError(f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient")
         return SDE(guided, self.diffusion, path, y)
+
+    @property
+    def looks_at_models(self) -> bool:
+        """Whether its grid depends on the model, and `fitted` changes it."""
+        return isinstance(self.times, TimeGrid) and type(self.times).fitted is not TimeGrid.fitted
+
+    def fitted(self, model: Predictor, path: Path, x0: Tensor, y: Condition = None) -> "Sampler":
+        """The sampler with a grid that has seen the model, if the grid looks at models.
+
+        Arguments:
+            model: What is sampled.
+            path: The path that it is of.
+            x0: Draws of p_init to send pilots from, shape (batch, *event).
+            y: Their conditions.
+        """
+        if not (isinstance(self.times, TimeGrid) and self.looks_at_models):
+            return self
+        guided, path = self.rescheduled(self._guided(model, y), path)
+        return replace(self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0)))
 
     def _guided(self, model: Predictor, y: Condition) -> Predictor:
         if self.guidance is None or (y is None and self.guidance.needs_condition):

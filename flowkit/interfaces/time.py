@@ -2,11 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .path import Path
+
+if TYPE_CHECKING:
+    from ..dynamics import Dynamics
 
 __all__ = ["TimeGrid", "TimeSampler"]
 
@@ -66,6 +70,16 @@ class TimeGrid(ABC):
 
         A grid whose settings are the times themselves has its own number of steps.
         """
+
+    def fitted(self, ode: "Dynamics", x: Tensor) -> "TimeGrid":
+        """The grid for the model at hand, for one that looks at the model; most do not, and stay as they are.
+
+        Arguments:
+            ode: The probability-flow ODE that is sampled.
+            x: States at its start, shape (batch, *event), to send pilots from.
+        """
+        del ode, x
+        return self
 
     def problems(self, path: Path) -> list[str]:
         """Why this grid does not go with that path; asked when a pipeline is built."""

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
+_PILOTS = 64
+"""Samples that a grid may look at before it is laid."""
+
 
 class Pipeline:
     """All parts of a model under one configuration. Make one with `Pipeline.builder()` or `Pipeline.load()`.
@@ -341,6 +344,7 @@ class Pipeline:
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, size = self._changed(sampling)
+        sampler = self._fitted(sampler)
         x = torch.as_tensor(x).to(self.device)
         if x.shape[1:] != self.spec.event_shape:
             shape = ", ".join(map(str, self.spec.event_shape))
@@ -398,7 +402,18 @@ class Pipeline:
         """The samples of a seed, and how many are drawn at once."""
         check_whole("the seed", seed)
         labels, (sampler, size) = self.labels(n, y), self._changed(sampling)
+        sampler = self._fitted(sampler)
         return Draws(sampler, self.model, self.path, self.source, self.normalization, labels, seed, cost), size
+
+    @torch.no_grad()
+    def _fitted(self, sampler: Sampler) -> Sampler:
+        """The sampler with its grid fitted to the model, the same for every seed and number of samples."""
+        if not sampler.looks_at_models:
+            return sampler
+        with self._evaluating():
+            generator = torch.Generator(self.device).manual_seed(0)
+            x0 = self.source.sample(_PILOTS, self.spec.event_shape, generator, self.device, self._dtype)
+            return sampler.fitted(self.model, self.path, x0, to_device(self.labels(_PILOTS), self.device))
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

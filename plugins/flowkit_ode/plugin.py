@@ -22,6 +22,7 @@ GRIDS = {
     "shifted": ("grids:ShiftedGrid", "shifted towards the noise, as large images need it"),
     "karras": ("noise_levels:KarrasGrid", "equal steps of a power of the noise level"),
     "log_snr": ("noise_levels:LogSNRGrid", "equal steps of the log signal-to-noise ratio"),
+    "curvature": ("curvature:CurvatureGrid", "shorter steps where the paths of the model bend"),
     "explicit": ("explicit:ExplicitGrid", "times written out"),
 }
 
