@@ -3,7 +3,11 @@
 Two tasks, 8 Gaussians -> moons and N(0, I) -> 8 Gaussians, in the scale of torchcfm's examples. Both libraries train
 torchcfm's MLP (three hidden layers of 64, SELU) from the same weights on the same pairs, by Adam; each draws its own
 times. Then the 2-Wasserstein distance of samples to data, mean +- standard deviation over the seeds, for Euler's method
-and for dopri5 of torchdiffeq (tolerances 1e-5). Data against data of the same size is what a perfect model would get.
+and for dopri5 (tolerances 1e-5; torchdiffeq's for torchcfm). Data against data of the same size is what a perfect model
+would get.
+
+Two more rows are for the time that torchcfm's training took: flowkit's own training, which averages the weights and
+lets the learning rate decay, for as many steps as fit into it, with independent pairs and with exact optimal ones.
 
     pip install torchdiffeq && pip install --no-deps torchcfm
     python benchmarks/quality_2d.py [--steps 10000] [--seeds 5] [--samples 2048] [--batch 256]
@@ -13,6 +17,8 @@ import argparse
 import copy
 import math
 import statistics
+import tempfile
+import time
 from collections.abc import Callable
 
 import torch
@@ -28,18 +34,9 @@ CENTRES = [[5 * math.cos(k * math.pi / 4), 5 * math.sin(k * math.pi / 4)] for k 
 GAUSSIANS = fk.create("data", "gaussian_mixture", means=CENTRES, covariances=[math.sqrt(0.1)] * 8)
 MOONS = fk.create("data", "moons", noise=0.2)
 COUPLING, SOURCE = fk.create("coupling", "independent"), fk.create("source", "gaussian")
+EULER, DOPRI5 = fk.create("integrator", "euler"), fk.create("integrator", "dopri5", rtol=1e-5, atol=1e-5)
 WASSERSTEIN, CFM = fk.create("metric", "wasserstein"), fk.create("loss", "cfm")
 Draw = Callable[[int, torch.Generator], Tensor]
-
-
-class StraightPath(fk.Path):
-    """x_t = (1 - t) x0 + t z between any two distributions."""
-
-    def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return torch.lerp(x0, z, t[:, None])
-
-    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
-        return z - x0
 
 
 class WithTime(nn.Module):
@@ -68,8 +65,23 @@ def noise(n: int, generator: torch.Generator) -> Tensor:
     return SOURCE.sample(n, (2,), generator)
 
 
+class Drawn(fk.DataSource, fk.Source):
+    """One of these distributions as data and as a source, in its own units."""
+
+    spec = fk.DataSpec((2,))
+
+    def __init__(self, function: Draw) -> None:
+        self.function = function
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> fk.Batch:
+        return fk.Batch(self.function(n, generator))
+
+    def sample(self, n, event_shape, generator=None, device="cpu", dtype=torch.float32) -> Tensor:
+        return self.function(n, generator)
+
+
 TASKS: dict[str, tuple[Draw, Draw, fk.Path]] = {
-    "8 Gaussians -> moons": (gaussians, moons, StraightPath()),
+    "8 Gaussians -> moons": (gaussians, moons, fk.create("path", "linear")),
     "N(0, I) -> 8 Gaussians": (noise, gaussians, fk.create("path", "gaussian", schedule="condot")),
 }
 
@@ -87,6 +99,7 @@ def torchcfm_loss(model: fk.Model, x0: Tensor, z: Tensor) -> Tensor:
 
 
 LOSSES = {"flowkit": flowkit_loss, "torchcfm": torchcfm_loss}
+EQUAL_TIME = {"flowkit, equal time": "independent", "flowkit ot, equal time": "ot"}
 
 
 def train(network: nn.Module, path: fk.Path, task: str, library: str, seed: int, steps: int, batch: int) -> fk.Model:
@@ -104,12 +117,37 @@ def train(network: nn.Module, path: fk.Path, task: str, library: str, seed: int,
     return model
 
 
+def train_by_pipeline(
+    network: nn.Module, path: fk.Path, task: str, coupling: str, seed: int, seconds: float
+) -> fk.Model:
+    """Train as flowkit does, for the given time."""
+    start, end, _ = TASKS[task]
+    source = SOURCE if start is noise else Drawn(start)
+
+    def fit(network: nn.Module, steps: int) -> tuple[fk.Model, float]:
+        builder = fk.Pipeline.builder().data(Drawn(end)).source(source).path(path).coupling(coupling)
+        builder = (
+            builder.network(network).head("velocity").loss("cfm").sampling("euler", steps=1).evaluation(metrics=[])
+        )
+        builder = builder.training(steps=steps, batch_size=256, learning_rate=RATE, seed=seed, checkpoint_every=steps)
+        pipeline, began = builder.build(), time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline.fit(folder)
+        return pipeline.model, time.perf_counter() - began
+
+    (_, short), (_, long) = fit(copy.deepcopy(network), 100), fit(copy.deepcopy(network), 600)
+    return fit(network, int(500 * seconds / (long - short)))[0]
+
+
 @torch.no_grad()
-def distances(model: fk.Model, x0: Tensor, data: Tensor) -> list[float]:
+def distances(model: fk.Model, x0: Tensor, data: Tensor, library: str) -> list[float]:
     """One for each column of the table."""
-    euler, dopri5 = fk.create("integrator", "euler"), {"rtol": 1e-5, "atol": 1e-5, "method": "dopri5"}
-    found = [fk.sample(model, x0, integrator=euler, steps=steps) for steps in EULER_STEPS]
-    found.append(odeint(lambda t, x: model.velocity(x, t), x0, torch.tensor([0.0, 1.0]), **dopri5)[-1])
+    found = [fk.sample(model, x0, integrator=EULER, steps=steps) for steps in EULER_STEPS]
+    if library == "torchcfm":
+        settings = {"rtol": 1e-5, "atol": 1e-5, "method": "dopri5"}
+        found.append(odeint(lambda t, x: model.velocity(x, t), x0, torch.tensor([0.0, 1.0]), **settings)[-1])
+    else:
+        found.append(fk.sample(model, x0, integrator=DOPRI5, steps=1))
     return [WASSERSTEIN.measure(fk.Batch(x), fk.Batch(data)) for x in found]
 
 
@@ -121,21 +159,26 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     columns = [*(f"Euler, {steps}" for steps in EULER_STEPS), "dopri5"]
-    print(f"{'2-Wasserstein distance':24s}{'':10s}" + "".join(f"{column:>18s}" for column in columns))
+    print(f"{'2-Wasserstein distance':24s}{'':26s}" + "".join(f"{column:>18s}" for column in columns))
     for task, (start, end, path) in TASKS.items():
-        results: dict[str, list[list[float]]] = {library: [] for library in LOSSES}
-        floor = []
+        results: dict[str, list[list[float]]] = {library: [] for library in (*LOSSES, *EQUAL_TIME)}
+        floor, seconds = [], dict.fromkeys(LOSSES, 0.0)
         for seed in range(options.seeds):
             torch.manual_seed(seed)
             network, draws = WithTime(), torch.Generator().manual_seed(1000 + seed)
             x0, data, again = (draw(options.samples, draws) for draw in (start, end, end))
             floor.append(WASSERSTEIN.measure(fk.Batch(again), fk.Batch(data)))
-            for library, rows in results.items():
+            for library in LOSSES:
+                began = time.perf_counter()
                 model = train(copy.deepcopy(network), path, task, library, seed, options.steps, options.batch)
-                rows.append(distances(model, x0, data))
-        for library, rows in results.items():
-            print(f"{task:24s}{library:10s}" + "".join(f"{spread(column):>18s}" for column in zip(*rows, strict=True)))
-        print(f"{'':24s}{'data':10s}{spread(floor):>18s}", flush=True)
+                seconds[library] = time.perf_counter() - began
+                results[library].append(distances(model, x0, data, library))
+            for name, coupling in EQUAL_TIME.items():
+                model = train_by_pipeline(copy.deepcopy(network), path, task, coupling, seed, seconds["torchcfm"])
+                results[name].append(distances(model, x0, data, "flowkit"))
+        for name, rows in results.items():
+            print(f"{task:24s}{name:26s}" + "".join(f"{spread(column):>18s}" for column in zip(*rows, strict=True)))
+        print(f"{'':24s}{'data':26s}{spread(floor):>18s}", flush=True)
 
 
 def spread(values: list[float]) -> str:
