@@ -157,8 +157,8 @@ def does_not_depend_on_the_batch(subject: Subject) -> None:
 
 
 @CHECKS.add(
-    hint="t has the shape (batch,): expand_time(value, x) makes it multiply x of shape (batch, *event); a path for some "
-    "shapes alone names the others in problems(event_shape)"
+    hint="t has the shape (batch,): expand_time(value, x) makes it multiply x of shape (batch, *event); a path that is "
+    "for some shapes alone refuses the others in problems(event_shape)"
 )
 def takes_events_of_any_shape_and_type(subject: Subject) -> None:
     """Vectors and images in float64, float32 and bfloat16 keep their shape and type, but for those in `problems`."""
