@@ -67,8 +67,8 @@ def _show_component(kind: str, name: str, registry: Registry, console: Console) 
     console.print(settings if settings.row_count else "It has no settings.")
     if form.injected:
         console.print(f"\nFilled in by a pipeline: {', '.join(form.injected)}.")
-    for example in entry.component.examples:
-        _print_text(f"For example {_in_one_line(example)}", console)
+    if entry.component.examples:
+        _print_text("\n".join(f"For example {_in_one_line(example)}" for example in entry.component.examples), console)
     for heading in ("References", "See also"):
         if heading in sections:
             _print_text(f"{heading}:\n{sections[heading]}", console)

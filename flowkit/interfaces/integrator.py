@@ -33,8 +33,9 @@ class Integrator(ABC):
     own_noise: ClassVar[bool] = False
     """Whether a stochastic method decides itself how much noise it adds, and takes no sigma_t."""
 
-    evaluates_end: ClassVar[bool] = False
-    """Whether a step from t to s evaluates the drift at s, which at s = 1 not every model has."""
+    evaluates_end: bool = False
+    """Whether a step from t to s evaluates the drift at s, which at s = 1 not every model has. It too stands on the
+    object where a setting decides it."""
 
     needs: ClassVar[tuple[Quantity, ...]] = (Quantity.VELOCITY,)
     """The fields that it asks of a model, beside the score that the drift of an SDE is made of."""

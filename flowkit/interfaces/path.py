@@ -126,6 +126,11 @@ class Path(ABC):
         one = torch.ones_like(t)[:, None]
         return self.convert(one, torch.zeros_like(one), t, given, wanted)[:, 0]
 
+    def problems(self, event_shape: tuple[int, ...]) -> list[str]:
+        """Why this path does not go with data of this shape; asked when a pipeline is built."""
+        del event_shape
+        return []
+
     def compatible_source(self, source: Any) -> str | None:
         """Why this path cannot start from `source`, or None if it can."""
         del source

@@ -42,6 +42,8 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
     model, spec = pipeline.model, pipeline.spec
     if reason := pipeline.path.compatible_source(pipeline.source):
         yield "source", reason
+    for message in pipeline.path.problems(spec.event_shape):
+        yield "path", message
     for message in pipeline.source.problems(spec.event_shape):
         yield "source", message
     for message in pipeline.coupling.problems(spec):

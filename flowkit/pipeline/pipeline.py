@@ -142,7 +142,8 @@ class Pipeline:
             check_same(run.read_config(), stored)
         if not (resume and latest_checkpoint(run.path)):
             self._begin_anew()
-        configured = build(self._config.callbacks, self._registry, "callbacks")
+        known = {"event_shape": self.spec.event_shape, "num_classes": self.spec.num_classes}
+        configured = build(self._config.callbacks, self._registry, "callbacks", **known)
         trainer = Trainer(
             self.model,
             self.loss,

@@ -64,9 +64,16 @@ def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any
 
 
 def _why_gone(package: str, number: str, plugins: PluginManager) -> str:
-    if any(record.distribution == package and record.status == "disabled" for record in plugins.records):
+    records = [record for record in plugins.records if record.distribution == package]
+    if any(record.status == "disabled" for record in records):
         return "which FLOWKIT_PLUGINS or FLOWKIT_DISABLE_PLUGINS switches off"
-    return f"which is not installed or did not load: pip install '{package}=={number}' (see: flowkit plugins)"
+    for record in records:
+        if record.status == "failed":
+            return f"whose plugin {record.name} {record.version} did not load: {record.error}"
+    way_out = f"pip install '{package}=={number}'"
+    if records:
+        return f"and {package} {records[0].version}, which is installed, does not provide it: {way_out}"
+    return f"which is not installed: {way_out}"
 
 
 def _recorded(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..errors import PluginError
+
 __all__ = ["OLDEST_PLUGIN_API", "PLUGIN_API", "api_of", "check_api"]
 
 PLUGIN_API = 1
@@ -15,7 +17,7 @@ def api_of(plugin: Any) -> int:
     """The version of the plugin API that a plugin is made for."""
     declared = getattr(plugin, "flowkit_api", 1)
     if not isinstance(declared, int) or isinstance(declared, bool) or declared < 1:
-        raise ValueError(f"flowkit_api should be a whole number from 1 on; got {declared!r}")
+        raise PluginError(f"flowkit_api should be a whole number from 1 on; got {declared!r}")
     return declared
 
 
@@ -28,4 +30,4 @@ def check_api(declared: int, distribution: str, offered: int = PLUGIN_API, oldes
     else:
         return
     window = f"version {offered}" if oldest == offered else f"versions {oldest} to {offered}"
-    raise ValueError(f"made for version {declared} of the plugin API; this flowkit offers {window}; {way_out}")
+    raise PluginError(f"made for version {declared} of the plugin API; this flowkit offers {window}; {way_out}")

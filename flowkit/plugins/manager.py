@@ -205,9 +205,11 @@ class PluginManager:
     def _check_new(self, plugin: Any, name: str) -> None:
         """Refuse a plugin that is there already: a distribution that is installed twice, under two names, say."""
         if self.hooks.has_plugin(name):
-            raise ValueError(f"a plugin called {name} is loaded already: give one of the two entry points another name")
+            raise PluginError(
+                f"a plugin called {name} is loaded already: give one of the two entry points another name"
+            )
         if self.hooks.is_registered(plugin):
-            raise ValueError(
+            raise PluginError(
                 f"what it names is loaded already, as {self.hooks.get_name(plugin)}: remove one of the two entry points"
             )
 
@@ -216,7 +218,7 @@ class PluginManager:
         known = [name for name in vars(FlowkitHooks) if name.startswith(PROJECT)]
         for caller in self.hooks.get_hookcallers(plugin) or ():
             if caller.name not in known:
-                raise ValueError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, known)}")
+                raise PluginError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, known)}")
 
     def _guard(self, plugin: Any, guard: HookGuard) -> tuple[str, ...]:
         """Guard the lifecycle hooks of a plugin; their names."""
@@ -266,10 +268,10 @@ def _check(
     """Refuse declarations of one plugin that exclude each other, or the kinds of the core."""
     for kind in kinds:
         if kind.name == "recipe":
-            raise ValueError("kind 'recipe': recipes are no components; give yours another name")
+            raise PluginError("kind 'recipe': recipes are no components; give yours another name")
         for own in KINDS.values():
             if (own.name == kind.name) != (own.interface == kind.interface):
-                raise ValueError(
+                raise PluginError(
                     f"kind {kind.name!r} with the interface {kind.interface}: flowkit's own kind {own.name!r} has the "
                     f"interface {own.interface}; give yours another name and an interface of its own"
                 )
@@ -281,12 +283,12 @@ def _check(
     }.items():
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
-            raise ValueError(f"{what} {twice[0]!r} is declared twice")
+            raise PluginError(f"{what} {twice[0]!r} is declared twice")
 
 
 def _reason(error: BaseException, distribution: str) -> str:
-    """Why a plugin failed, in one line."""
-    reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+    """Why a plugin failed, in one line. What flowkit itself refuses is a sentence; other errors need their class."""
+    reason = (str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}").replace("\n", " ")
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == PROJECT:
         reason += f"; flowkit {__version__} has no such name: upgrade flowkit-torch or {distribution}"
     return reason

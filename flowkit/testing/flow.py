@@ -118,6 +118,8 @@ def score_says_whether_it_knows_both_ends(subject: Subject) -> None:
     path = _with_score(subject.component)
     if path.two_sided:
         raise NotApplicable("it says that its score is given both ends")
+    if reasons := path.problems((1,)):
+        raise NotApplicable(f"states are compared along one axis, and {reasons[0]}")
     n = 4000
     x0, t = torch.randn(n, 1, generator=seeded(7), dtype=torch.float64), torch.full((n,), 0.4, dtype=torch.float64)
     z = torch.full_like(x0, 0.5)

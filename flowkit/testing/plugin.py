@@ -101,9 +101,10 @@ def _records(name: str, plugins: PluginManager) -> list[PluginRecord]:
     records = [r for r in plugins.records if wanted in (_plain(r.name), _plain(r.distribution))]
     if records:
         return records
-    known = [*dict.fromkeys(r.distribution for r in plugins.records), *(r.name for r in plugins.records)]
+    distributions = list(dict.fromkeys(r.distribution for r in plugins.records))
+    nearest = did_you_mean(name, [*distributions, *(r.name for r in plugins.records)])
     raise UnknownComponentError(
-        f"there is no plugin {name!r}{did_you_mean(name, known)}; plugins: {', '.join(known) or 'none'}"
+        f"there is no plugin {name!r}{nearest}; plugins: {', '.join(distributions) or 'none'} (see: flowkit plugins)"
     )
 
 

@@ -91,7 +91,7 @@ def test_a_slow_plugin_is_named_with_its_seconds(monkeypatch):
     ],
 )
 def test_a_plugin_for_another_version_of_the_api_is_refused_with_both_versions(declared, offered, oldest, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(PluginError, match=message):
         check_api(declared, "flowkit-old", offered, oldest)
 
 

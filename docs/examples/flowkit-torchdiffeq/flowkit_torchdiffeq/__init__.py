@@ -1,0 +1,1 @@
+"""torchdiffeq as an integrator."""

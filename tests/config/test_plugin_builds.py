@@ -1,0 +1,87 @@
+"""What a plugin's author is given by a build, and may refuse in one; what a run says of a plugin that is not there."""
+
+import types
+from typing import ClassVar
+
+import pytest
+
+import flowkit as fk
+from flowkit.pipeline.provenance import check_provenance
+from flowkit.plugins import Component, PluginManager, hookimpl
+from flowkit.testing import check_path
+
+
+class PlanePath(fk.Path):
+    """x_t = t z + (1 - t) x0, in the plane alone. A velocity gives the data, with no slope that it would tell."""
+
+    def problems(self, event_shape):
+        return [] if event_shape == (2,) else ["the plane has points of shape (2,)"]
+
+    def sample(self, x0, z, t, generator=None):
+        assert x0.shape[1:] == (2,)
+        return t[:, None] * z + (1 - t[:, None]) * x0
+
+    def velocity(self, x, x0, z, t):
+        return z - x0
+
+    def can_convert(self, given, wanted):
+        return given is wanted or (given, wanted) == (fk.Quantity.VELOCITY, fk.Quantity.DATA)
+
+    def convert(self, value, x, t, given, wanted, data_mean=0.0):
+        if given is wanted or not self.can_convert(given, wanted):
+            return super().convert(value, x, t, given, wanted)
+        return x + fk.expand_time(1 - fk.batch_times(t, x), x) * value
+
+    def slope(self, t, given, wanted):
+        raise fk.UnsupportedError("no slope")
+
+
+class Seen(fk.Callback):
+    """Keeps what it was given."""
+
+    shapes: ClassVar[list] = []
+
+    def __init__(self, *, event_shape: fk.EventShape, num_classes: fk.NumClasses = None) -> None:
+        self.shapes.append((event_shape, num_classes))
+
+
+def manager(*components):
+    plugins = PluginManager.discover()
+    plugin = types.SimpleNamespace(flowkit_components=hookimpl(lambda: components))
+    plugins.add(plugin, "stranger:main", "stranger", "1.0")
+    return plugins
+
+
+def test_a_path_says_at_build_time_for_which_data_it_is():
+    fk.Pipeline.builder().data("moons").path(PlanePath()).build()
+    with pytest.raises(fk.ConfigError, match=r"path: the plane has points of shape \(2,\)"):
+        fk.Pipeline.builder().data("digits").path(PlanePath()).build()
+
+
+def test_the_checks_leave_out_the_shapes_and_slopes_that_a_path_refuses():
+    check_path(PlanePath())
+
+
+def test_a_callback_is_given_what_only_the_data_know(tmp_path):
+    builder = fk.Pipeline.builder(manager(Component("callback", "seen", Seen))).data("moons", labels=True)
+    builder = builder.network("mlp", width=8).training(steps=1, batch_size=4)
+    builder.callbacks("seen").build().fit(tmp_path / "run")
+    assert Seen.shapes == [((2,), 2)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("absent", r"which is not installed: pip install 'stranger==0\.9'"),
+        ("changed", r"and stranger 1\.0, which is installed, does not provide it: pip install 'stranger==0\.9'"),
+        ("broken", r"whose plugin stranger:main 1\.0 did not load: made for version 9 of the plugin API"),
+    ],
+)
+def test_a_run_says_why_the_plugin_of_a_component_does_not_give_it(status, reason):
+    plugins = PluginManager.discover() if status == "absent" else manager()
+    if status == "broken":
+        plugins = PluginManager.discover()
+        plugins.add(types.SimpleNamespace(flowkit_api=9), "stranger:main", "stranger", "1.0")
+    run = {"path": {"name": "gone"}, "provenance": {"components": {"path/gone": "stranger 0.9"}}}
+    with pytest.raises(fk.ConfigError, match=rf"'gone' comes from stranger 0\.9, {reason}"):
+        check_provenance(run, plugins)
