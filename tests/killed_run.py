@@ -9,7 +9,7 @@ STEPS = 150
 
 def pipeline():
     builder = fk.Pipeline.builder().data("moons").network("mlp", width=8, depth=1)
-    return builder.training(steps=STEPS, batch_size=16, log_every=10, checkpoint_every=5).build()
+    return builder.training(steps=STEPS, batch_size=16, log_every=10, checkpoint_every=2).build()
 
 
 def train(folder):

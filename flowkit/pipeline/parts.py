@@ -1,6 +1,6 @@
 """Makes the objects that a configuration describes. Every part that is refused is reported, not the first alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..plugins.registry import Registry
 from ..random import derive_seed
 from ..sampling import Sampler
 
-__all__ = ["Parts", "build_network", "build_parts", "build_sampler"]
+__all__ = ["Parts", "build_network", "build_parts", "build_sampler", "known_of"]
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,20 @@ def build_parts(
     """
     gathered = Gathered()
     described = gathered.attempt("data", describe_data)
+    known = {"training_data": training_data} | (known_of(described[0]) if described else {})
 
     def part(kind: str) -> Any:
-        return _build_seeded(kind, config, registry, training_data=training_data)
+        return _build_seeded(kind, config, registry, **known)
 
     source, coupling, path, head, loss = (
         gathered.attempt(kind, part, kind) for kind in ("source", "coupling", "path", "head", "loss")
     )
-    sampler = _gather_sampler(config, registry, gathered)
-    metrics = gathered.attempt(
-        "evaluation.metrics", build, config.evaluation["metrics"], registry, "evaluation.metrics"
-    )
+    sampler = _gather_sampler(config, registry, gathered, known)
+
+    def listed(where: str) -> Any:
+        return build(config.evaluation["metrics"], registry, where, **known)
+
+    metrics = gathered.attempt("evaluation.metrics", listed, "evaluation.metrics")
     network: Any = None
     if described and head:
         network = gathered.attempt("network", build_network, config, registry, described[0], head.outputs)
@@ -83,25 +86,30 @@ def build_parts(
 
 def build_network(config: Config, registry: Registry, spec: DataSpec, outputs: int) -> nn.Module:
     """The network for data of this shape, its weights as the seed of the configuration gives them."""
-    injected = {"event_shape": spec.event_shape, "outputs": outputs, "num_classes": spec.num_classes}
-    network: nn.Module = _build_seeded("network", config, registry, **injected)
+    network: nn.Module = _build_seeded("network", config, registry, outputs=outputs, **known_of(spec))
     return network
 
 
-def build_sampler(config: Config, registry: Registry) -> Sampler:
-    """The sampler that the section `sampling` describes."""
+def build_sampler(config: Config, registry: Registry, spec: DataSpec) -> Sampler:
+    """The sampler that the section `sampling` describes, for data of this shape."""
     gathered = Gathered()
-    sampler = _gather_sampler(config, registry, gathered)
+    sampler = _gather_sampler(config, registry, gathered, known_of(spec))
     gathered.raise_any()
     return sampler
 
 
-def _gather_sampler(config: Config, registry: Registry, gathered: Gathered) -> Any:
+def known_of(spec: DataSpec) -> dict[str, Any]:
+    """What every component may have filled in, once the data are known."""
+    return {"event_shape": spec.event_shape, "num_classes": spec.num_classes}
+
+
+def _gather_sampler(config: Config, registry: Registry, gathered: Gathered, known: Mapping[str, Any]) -> Any:
     given = config.sampling
-    made = {
-        name: gathered.attempt(f"sampling.{name}", build, given[name], registry, f"sampling.{name}")
-        for name in SAMPLING.slots
-    }
+
+    def part(name: str) -> Any:
+        return build(given[name], registry, f"sampling.{name}", **known)
+
+    made = {name: gathered.attempt(f"sampling.{name}", part, name) for name in SAMPLING.slots}
     times = made.pop("grid")
     if made["integrator"] is None or times is None:
         return None

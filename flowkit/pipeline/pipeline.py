@@ -31,8 +31,8 @@ from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
-from .parts import build_network, build_parts, build_sampler
-from .provenance import check_provenance, provenance, qualified
+from .parts import build_network, build_parts, build_sampler, known_of
+from .provenance import check_provenance, provenance, qualified, without_lost_callbacks
 from .resume import check_same
 from .run import MetricsLog, RunFolder
 from .stream import digest, draw_to
@@ -142,8 +142,7 @@ class Pipeline:
             check_same(run.read_config(), stored)
         if not (resume and latest_checkpoint(run.path)):
             self._begin_anew()
-        known = {"event_shape": self.spec.event_shape, "num_classes": self.spec.num_classes}
-        configured = build(self._config.callbacks, self._registry, "callbacks", **known)
+        configured = build(self._config.callbacks, self._registry, "callbacks", **known_of(self.spec))
         trainer = Trainer(
             self.model,
             self.loss,
@@ -188,6 +187,7 @@ class Pipeline:
         plugins = plugins or installed_plugins()
         run = RunFolder(folder)
         given = run.read_config()
+        given = without_lost_callbacks(given, plugins)
         check_provenance(given, plugins, objects)
         checkpoint = usable_checkpoint(run.path)
         if checkpoint is None:
@@ -448,7 +448,7 @@ class Pipeline:
         """The sampler with some settings changed, and the size of its batches in whole blocks of random numbers."""
         config, sampler = self._sampled_with(sampling), self.sampler
         if sampling:
-            sampler = build_sampler(config, self._registry)
+            sampler = build_sampler(config, self._registry, self.spec)
             check_sampler(self, sampler, config.training.condition_dropout)
         return sampler, math.ceil(config.sampling["batch_size"] / BLOCK) * BLOCK
 

@@ -1,11 +1,12 @@
 """Which package every component of a run came from, written down and asked for again."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..config.config import Config
-from ..errors import ConfigError, FlowkitError, Problem
+from ..errors import ConfigError, FlowkitError, FlowkitWarning, Problem
 from ..plugins.api import PLUGIN_API
 from ..plugins.manager import PluginManager
 
@@ -51,6 +52,23 @@ def check_provenance(
             )
     if problems:
         raise ConfigError(problems)
+
+
+def without_lost_callbacks(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any]:
+    """The sections of a stored configuration, less callbacks that are not here: sampling needs none."""
+    callbacks, lost = list(given.get("callbacks") or ()), set()
+    for kind, name, package, number in _recorded(given):
+        if kind == "callback":
+            try:
+                plugins.registry.find(kind, f"{package}/{name.rpartition('/')[2]}")
+            except FlowkitError:
+                lost.add(name)
+                why = _why_gone(package, number, plugins)
+                warnings.warn(
+                    f"callback {name!r} is left out: it comes from {package} {number}, {why}", FlowkitWarning, 3
+                )
+    kept = [callback for callback in callbacks if not set(_names(callback)) & lost]
+    return dict(given) | ({"callbacks": kept} if lost else {})
 
 
 def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any]:

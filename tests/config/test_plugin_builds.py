@@ -1,9 +1,11 @@
 """What a plugin's author is given by a build, and may refuse in one; what a run says of a plugin that is not there."""
 
+import math
 import types
 from typing import ClassVar
 
 import pytest
+import torch
 
 import flowkit as fk
 from flowkit.pipeline.provenance import check_provenance
@@ -85,3 +87,41 @@ def test_a_run_says_why_the_plugin_of_a_component_does_not_give_it(status, reaso
     run = {"path": {"name": "gone"}, "provenance": {"components": {"path/gone": "stranger 0.9"}}}
     with pytest.raises(fk.ConfigError, match=rf"'gone' comes from stranger 0\.9, {reason}"):
         check_provenance(run, plugins)
+
+
+class Scaled(fk.TimeGrid):
+    """Equal steps; keeps the shape that it is for."""
+
+    def __init__(self, *, event_shape: fk.EventShape) -> None:
+        self.event_shape = event_shape
+
+    def times(self, steps, path=None):
+        return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+
+
+class Sized(fk.Metric):
+    """The size of an event."""
+
+    def __init__(self, *, event_shape: fk.EventShape) -> None:
+        self.event_shape = event_shape
+
+    def measure(self, generated, real):
+        return float(math.prod(self.event_shape))
+
+
+def test_every_component_may_ask_for_the_shape_of_the_data():
+    plugins = manager(Component("grid", "scaled", Scaled), Component("metric", "sized", Sized))
+    builder = fk.Pipeline.builder(plugins).data("digits").sampling(grid="scaled", steps=1)
+    pipeline = builder.evaluation(metrics=["sized"]).build()
+    assert pipeline.sampler.times.event_shape == (1, 8, 8)
+    assert pipeline.metrics[0].event_shape == (1, 8, 8)
+    assert pipeline.sample(2, steps=2).shape == (2, 1, 8, 8)
+
+
+def test_a_run_is_sampled_without_the_package_of_a_callback(tiny, tmp_path):
+    Seen.shapes.clear()
+    plugins = manager(Component("callback", "seen", Seen))
+    fk.Pipeline.builder(plugins).from_config(tiny.build().config).callbacks("seen").build().fit(tmp_path / "run")
+    assert Seen.shapes == [((2,), None)]
+    with pytest.warns(fk.FlowkitWarning, match="callback 'seen' is left out: it comes from stranger 1.0, which is not"):
+        assert fk.Pipeline.load(tmp_path / "run").sample(3).shape == (3, 2)
