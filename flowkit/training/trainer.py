@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ..conditions import Condition
 from ..config.sections import TrainingSettings
-from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
+from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -31,14 +30,13 @@ from .checkpoint import Checkpoint, usable_checkpoint
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
-from .pairs import Pairs, PairsState
+from .pairs import Pairs
+from .state import ResumableState
 from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
 
 _PROGRESS_SECONDS = 0.25
-_OF_LOSS = "loss/"
-"""Before the names of what a loss keeps; every process has its own, beside its random states."""
 _UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -81,13 +79,12 @@ class Trainer:
             raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
-        self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
+        self.settings, self.folder = settings, folder
         is_main = self.accelerator.is_main_process
         self.callbacks = list(callbacks) if is_main else []
         self.config = dict(config or {})
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.ema = EMA(self.parameters, settings.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -107,6 +104,9 @@ class Trainer:
         if coupling.ahead:  # pairs are drawn while a step runs, which has draws of its own
             of_pairs = torch.Generator(device).manual_seed(derive_seed(settings.seed, 4, rank))
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
+        self.resumable = ResumableState(
+            model, loss, self.optimizer, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
+        )
         self.step = 0
         self._rate = 0.0
         self._losses: list[Tensor] = []  # on the device
@@ -250,30 +250,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
-        pairs = self.pairs.state()
-        random = {"batches": pairs.batches, "pairs": pairs.generator}
-        random |= {"generator": self.generator.get_state(), "torch": torch.get_rng_state()}
-        if self.accelerator.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
-        random |= {_OF_LOSS + name: value for name, value in self.loss.state().items()}
-        tensors: dict[str, Mapping[str, Tensor]] = {
-            f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
-        }
-        facts = self.facts | {
-            "step": self.step,
-            "batches": pairs.position,
-            "processes": self.accelerator.num_processes,
-            "losses": self._unlogged,
-        }
-        averages = {id(parameter): mean for parameter, mean in zip(self.parameters, self.ema.averages, strict=True)}
-        weights = self._weights()
-        tensors |= {
-            "model": weights,
-            "ema": {name: averages.get(id(value), value) for name, value in weights.items()},
-            "optimizer": self._optimizer_state(),
-        }
-        if self.accelerator.scaler is not None:
-            facts["scaler"] = self.accelerator.scaler.state_dict()
+        tensors, facts = self.resumable.now(self.step, self._unlogged)
         if self.accelerator.is_main_process:
             self._writer.start(self.step, tensors, facts)
 
@@ -284,69 +261,13 @@ class Trainer:
         if not bool(torch.stack(norms).isfinite().all()):
             self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
-        network = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
-        own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
-        return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
-
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        state = self.optimizer.state_dict()["state"]
-        return {
-            f"{self.names[index]}/{key}": torch.as_tensor(value)
-            for index, entries in state.items()
-            for key, value in entries.items()
-        }
-
     def _restore(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._take(checkpoint, checkpoint.state())
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{checkpoint.folder}: does not fit this model or this device: {type(error).__name__}: {reason}"
-            ) from error
+        self.step, self._unlogged = self.resumable.restore(checkpoint)
         if self.step > self.settings.steps:
             raise ConfigError(f"training.steps: is {self.settings.steps}, and {self.step} steps are done already")
         self._last_good = checkpoint
         self.hooks.loaded(checkpoint)
 
-    def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
-        for fact, now in self.facts.items():
-            if facts[fact] != now:
-                raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        if facts["processes"] != self.accelerator.num_processes:
-            raise ConfigError(
-                f"the run was started by {facts['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: each has random numbers of its own"
-            )
-        self.model.load_state_dict(checkpoint.tensors("model"))
-        averages = checkpoint.tensors("ema")
-        for name, average in zip(self.names, self.ema.averages, strict=True):
-            average.copy_(averages[name])
-        state = self.optimizer.state_dict()
-        index = {name: i for i, name in enumerate(self.names)}
-        for key, value in checkpoint.tensors("optimizer").items():
-            name, _, entry = key.rpartition("/")
-            state["state"].setdefault(index[name], {})[entry] = value
-        self.optimizer.load_state_dict(state)
-        random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
-        self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
-        self.generator.set_state(random["generator"])
-        of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
-        self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})
-        torch.set_rng_state(random["torch"])
-        if "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
-        if "scaler" in facts and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(facts["scaler"])
-        self.step, self._unlogged = facts["step"], facts["losses"]
-
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)
-
-
-def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The facts that differ, in words."""
-    return ", ".join(f"{key} was {value} and is {now[key]}" for key, value in before.items() if value != now[key])
