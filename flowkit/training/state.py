@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import CheckpointError, ConfigError
 from ..interfaces.loss import Loss
 from ..model import Model
+from ..random import ShareGenerator, derive_seed
 from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
@@ -106,11 +107,6 @@ class ResumableState:
         for fact, now in self.facts.items():
             if facts[fact] != now:
                 raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        if facts["processes"] != self.accelerator.num_processes:
-            raise ConfigError(
-                f"the run was started by {facts['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: each has random numbers of its own"
-            )
         self.model.load_state_dict(checkpoint.tensors("model"))
         averages = checkpoint.tensors("ema")
         for name, average in zip(self.names, self.ema.averages, strict=True):
@@ -121,14 +117,21 @@ class ResumableState:
             name, _, entry = key.rpartition("/")
             state["state"].setdefault(index[name], {})[entry] = value
         self.optimizer.load_state_dict(state)
-        random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
+        as_many = facts["processes"] == self.accelerator.num_processes
+        random = checkpoint.tensors(f"random-{self.accelerator.process_index % facts['processes']}")
         self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
         self.generator.set_state(random["generator"])
         of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
         self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})
-        torch.set_rng_state(random["torch"])
-        if "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
+        if as_many:
+            torch.set_rng_state(random["torch"])
+            if "cuda" in random:
+                torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
+        else:  # streams of other processes must not go on twice
+            for generator in (self.generator, self.pairs.generator):
+                if isinstance(generator, ShareGenerator):
+                    generator.part_ways(facts["step"])
+            torch.manual_seed(derive_seed(torch.initial_seed(), facts["step"]))
         if "scaler" in facts and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(facts["scaler"])
 

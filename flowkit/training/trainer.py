@@ -3,7 +3,8 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from ..conditions import Condition
+from ..conditions import Condition, select_condition
 from ..config.sections import TrainingSettings
 from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
@@ -23,10 +24,11 @@ from ..interfaces.source import Source
 from ..model import Model
 from ..plugins import PluginManager, installed_plugins
 from ..processes import check_launch
-from ..random import derive_seed
+from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
+from .distributed import average_gradients, check_shares, start_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
@@ -75,10 +77,11 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         check_launch(world)
-        if settings.batch_size % world:
-            raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
+        check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
+        if world > 1:
+            start_alike(model)
         self.settings, self.folder = settings, folder
         is_main = self.accelerator.is_main_process
         self.callbacks = list(callbacks) if is_main else []
@@ -93,16 +96,19 @@ class Trainer:
             fused=device.type in ("cpu", "cuda", "mps") or None,
         )
         self._network = model.network
+        in_network = set(self._network.parameters())
+        self._apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
-        self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
+        seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
+        self.generator = ShareGenerator(derive_seed(seed, 2, 0), size, rank, world, pieces, device=device)
         of_pairs = self.generator
         if coupling.ahead:  # pairs are drawn while a step runs, which has draws of its own
-            of_pairs = torch.Generator(device).manual_seed(derive_seed(settings.seed, 4, rank))
+            of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
         self.resumable = ResumableState(
             model, loss, self.optimizer, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
@@ -133,7 +139,8 @@ class Trainer:
             self.optimizer = self.optimizer if self._plain else optimizer
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
-            self._tell("training_started", state)
+            with together(self.accelerator):
+                self._tell("training_started", state)
             try:
                 with self.pairs, self._writer:
                     self.hooks.started(self.step, self.config)
@@ -165,24 +172,26 @@ class Trainer:
             self.hooks.step_ended(self.step, self._losses[-1], self._rate)
             last = self.step == settings.steps
             now = time.perf_counter()
-            if last or self.step % settings.log_every == 0:
+            logging = last or self.step % settings.log_every == 0
+            if logging:
                 self._fetch_losses()
                 state.step, state.losses, self._unlogged = self.step, self._unlogged, []
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
                 state.learning_rate = self._rate
-                self._tell("logged", state)
+                with together(self.accelerator):
+                    self._tell("logged", state)
                 logged_at, logged_step = now, self.step
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
             stopped = 0 if last else self._stop_signal(interrupt)
             saving = last or stopped or self.step % settings.checkpoint_every == 0
-            self._note_written(state, wait=bool(saving))
+            if saving or logging or self.accelerator.num_processes == 1:
+                self._note_written(state, wait=bool(saving))
             if saving:
                 self._save()
             if last or stopped:
                 self._note_written(state, wait=True)
-                self.accelerator.wait_for_everyone()
             if stopped:
                 raise TrainingInterrupted(
                     f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",
@@ -190,8 +199,7 @@ class Trainer:
                 )
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        loss = self.loss(self.model, x0, z, y, self.generator).mean()
-        self._backward(loss)
+        loss = self._differentiate(x0, z, y)
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
         self._rate = self._learning_rate()
@@ -200,7 +208,27 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.update(self.step + 1)
+        return loss
+
+    def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
+        """The gradient of the mean loss, piece by piece; the mean loss."""
+        if self.settings.accumulate == 1:
+            loss = self.loss(self.model, x0, z, y, self.generator).mean()
+            self._backward(loss)
+        else:
+            loss = torch.stack(list(self._differentiate_pieces(x0, z, y))).sum()
+        if self._apart:
+            average_gradients(self._apart, self.accelerator)
         return loss.detach()
+
+    def _differentiate_pieces(self, x0: Tensor, z: Tensor, y: Condition) -> Iterator[Tensor]:
+        for piece in self.generator.pieces():
+            part, is_last = slice(piece.start, piece.stop), piece.stop == len(z)
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model.network):
+                losses = self.loss(self.model, x0[part], z[part], select_condition(y, part), self.generator)
+                loss = losses.mean() / self.settings.accumulate
+                self._backward(loss)
+            yield loss.detach()
 
     def _learning_rate(self) -> float:
         settings = self.settings
@@ -243,10 +271,11 @@ class Trainer:
 
     def _note_written(self, state: TrainingState, wait: bool = False) -> None:
         """Tell of a checkpoint as soon as it is on the disk."""
-        if checkpoint := self._writer.written(wait):
-            self._last_good = checkpoint
-            self._tell("checkpoint_saved", state, checkpoint.folder)
-            self.hooks.saved(checkpoint)
+        with together(self.accelerator):
+            if checkpoint := self._writer.written(wait):
+                self._last_good = checkpoint
+                self._tell("checkpoint_saved", state, checkpoint.folder)
+                self.hooks.saved(checkpoint)
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()

@@ -1,0 +1,62 @@
+"""What several processes must do together when they train one model."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object
+from torch import Tensor, nn
+
+from ..errors import ConfigError, TrainingError
+
+__all__ = ["average_gradients", "check_shares", "start_alike", "together"]
+
+
+def check_shares(batch_size: int, accumulate: int, world: int) -> None:
+    """Refuse a batch that cannot be cut into equal shares, and each share into equal pieces."""
+    if batch_size % (world * accumulate):
+        pieces = f" in {accumulate} pieces each (training.accumulate)" if accumulate > 1 else ""
+        raise ConfigError(
+            f"training.batch_size: {batch_size} cannot be shared by {world} processes{pieces}: take a multiple of "
+            f"{world * accumulate}"
+        )
+
+
+@torch.no_grad()
+def start_alike(model: nn.Module) -> None:
+    """Give every process the weights of the first: objects of the user's own may have begun differently on each."""
+    for value in (*model.parameters(), *model.buffers()):
+        value.copy_(broadcast(value.detach()))
+
+
+@torch.no_grad()
+def average_gradients(parameters: Sequence[Tensor], accelerator: Accelerator) -> None:
+    """Average the gradients of parameters that Accelerate does not look after."""
+    for parameter in parameters:
+        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = accelerator.reduce(mine, "mean")
+
+
+def together(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """What fails in here in one process fails in all, lest they wait for it.
+
+    Raises:
+        TrainingError: Another process failed.
+    """
+    return nullcontext() if accelerator.num_processes == 1 else _together()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failures = gather_object([failure and f"{type(failure).__name__}: {failure}"])
+    if failure is not None:
+        raise failure
+    for process, reason in enumerate(failures):
+        if reason:
+            raise TrainingError(f"process {process} failed: {reason}")
