@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["BLOCK", "BlockGenerator", "Generator", "ShareGenerator", "derive_seed", "draw", "randn_like"]
 
 BLOCK = 256
-WHOLE = 2**24
+WHOLE = 2**22
 """A batch is drawn in one go if it takes no more random numbers than this."""
 
 Draw = Callable[[int, torch.Generator | None], Tensor]
@@ -64,8 +64,8 @@ class ShareGenerator(torch.Generator):
     """The random numbers of a share of a training batch: those that one process would draw for all of it.
 
     `draw` makes the draws of the whole batch, on every process alike, and cuts out those of the share. A batch that
-    takes more than 2^24 numbers is drawn in blocks of that many, each with a stream of its own, and only those that the
-    share touches. So no share costs more than 2^25 numbers above its own, however many processes there are.
+    takes more than 2^22 numbers is drawn in blocks of that many, each with a stream of its own, and only those that the
+    share touches. So no share costs more than 2^23 numbers above its own, however many processes there are.
 
     To all who draw from it as from any `torch.Generator` it is the stream of this process alone. One process that takes
     its batch in one piece has only one stream for both.

@@ -1,16 +1,35 @@
 """What several processes must do together when they train one model."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
 from ..errors import ConfigError, TrainingError
 
-__all__ = ["average_gradients", "check_shares", "start_alike", "together"]
+__all__ = ["average_gradients", "check_plain", "check_shares", "start_alike", "together"]
+
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+
+
+def check_plain(accelerator: Accelerator) -> None:
+    """Refuse launches that cut up what is replicated here: the weights, their averages, the optimizer's state."""
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"  # which Accelerate passes over on CPUs
+    if asked or accelerator.distributed_type in _SHARDED:
+        name = DistributedType.FSDP.value if asked else accelerator.distributed_type.value
+        raise ConfigError(
+            f"the launch asks for {name}, which training does not support: every process holds the whole model (data "
+            f"parallel, DDP); launch without it, as in `accelerate launch --multi_gpu -m flowkit train ...`"
+        )
+    if accelerator.gradient_accumulation_steps != 1:
+        raise ConfigError(
+            f"the launch asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps: set "
+            f"training.accumulate instead; training.batch_size stays what one optimizer step takes"
+        )
 
 
 def check_shares(batch_size: int, accumulate: int, world: int) -> None:

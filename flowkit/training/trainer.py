@@ -28,7 +28,7 @@ from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
-from .distributed import average_gradients, check_shares, start_alike, together
+from .distributed import average_gradients, check_plain, check_shares, start_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
@@ -77,6 +77,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         check_launch(world)
+        check_plain(self.accelerator)
         check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss

@@ -76,6 +76,19 @@ def test_a_batch_that_has_no_equal_pieces_is_refused(tmp_path):
         builder(accumulate=3).build().fit(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "asks for FSDP, which training does not support"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", r"set training\.accumulate instead"),
+    ],
+)
+def test_a_launch_that_would_train_something_else_is_refused(variable, value, message, tmp_path, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(fk.ConfigError, match=message):
+        builder().build().fit(tmp_path / "run")
+
+
 # The random numbers of a share.
 
 
