@@ -46,6 +46,34 @@ RUNS = {
 """Runs by what is special about them."""
 
 
+class Look(fk.Callback):
+    """Draws samples amid training, in the first process alone."""
+
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
+
+    def logged(self, state):
+        assert self.pipeline.sample(8, steps=2).isfinite().all()
+
+
+def dropping(steps=STEPS):
+    """Each process draws numbers of its own, in the network and in the coupling."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.3), nn.Linear(16, 2)).double()
+    return builder(steps).network(Plain(layers)).coupling("sinkhorn", regularization=1.0)
+
+
+class Plain(nn.Module):
+    """Layers on x and t."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x, t, y=None):
+        return self.layers(torch.cat([x, t[:, None]], dim=1))
+
+
 def weights(pipeline):
     return torch.cat([p.detach().flatten() for p in pipeline.model.parameters()])
 
@@ -53,10 +81,14 @@ def weights(pipeline):
 def main(folder, rank):
     torch.set_num_threads(1)
     for name, begin in RUNS.items():
-        pipeline = begin(beginning=rank).build().fit(folder / name)
+        pipeline = begin(beginning=rank).build()
+        pipeline.fit(folder / name, callbacks=[Look(pipeline)])
         torch.save(weights(pipeline), folder / f"{name}-{rank}.pt")
     torch.save(weights(builder().build().fit(folder / "one and two", resume=True)), folder / f"one and two-{rank}.pt")
     builder(steps=STEPS // 2).build().fit(folder / "two and one")
+    torch.save(weights(dropping().build().fit(folder / "whole")), folder / f"whole-{rank}.pt")
+    dropping(steps=STEPS // 2).build().fit(folder / "halves")
+    torch.save(weights(dropping().build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
     if rank == 0:
         checkpoint.save_file = full
     try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, TrainingError
 
-__all__ = ["average_gradients", "check_plain", "check_shares", "start_alike", "together"]
+__all__ = ["average_gradients", "check_plain", "check_shares", "make_alike", "together"]
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
@@ -43,8 +43,11 @@ def check_shares(batch_size: int, accumulate: int, world: int) -> None:
 
 
 @torch.no_grad()
-def start_alike(model: nn.Module) -> None:
-    """Give every process the weights of the first: objects of the user's own may have begun differently on each."""
+def make_alike(model: nn.Module) -> None:
+    """Give every process the weights and buffers of the first.
+
+    Networks of the user's own may have begun differently, and buffers may have gathered what a process saw of the data.
+    """
     for value in (*model.parameters(), *model.buffers()):
         value.copy_(broadcast(value.detach()))
 

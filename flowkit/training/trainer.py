@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ..conditions import Condition, select_condition
@@ -28,7 +29,7 @@ from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
-from .distributed import average_gradients, check_plain, check_shares, start_alike, together
+from .distributed import average_gradients, check_plain, check_shares, make_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
@@ -74,7 +75,9 @@ class Trainer:
         plugins: PluginManager | None = None,
     ) -> None:
         AcceleratorState._reset_state()  # another training in this process may have had another precision
-        self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+        # Buffers that every pass sends would be waited for where one process alone draws samples.
+        alike = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(mixed_precision=settings.mixed_precision, kwargs_handlers=[alike])
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         check_launch(world)
         check_plain(self.accelerator)
@@ -82,7 +85,7 @@ class Trainer:
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
         if world > 1:
-            start_alike(model)
+            make_alike(model)
         self.settings, self.folder = settings, folder
         is_main = self.accelerator.is_main_process
         self.callbacks = list(callbacks) if is_main else []
@@ -153,6 +156,8 @@ class Trainer:
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
+        if self.accelerator.num_processes > 1:
+            make_alike(self.model)
         self.model.eval()
         if interrupt.signal is not None:  # it came when nothing was left to interrupt here
             signal.raise_signal(interrupt.signal)

@@ -49,6 +49,13 @@ def test_a_run_goes_on_with_another_number_of_processes(folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_of_two_processes_that_draw_numbers_of_their_own_resumes_to_the_bit(folder):
+    whole = torch.load(folder / "whole-0.pt")
+    for name in ("whole-1", "halves-0", "halves-1"):
+        assert torch.equal(torch.load(folder / f"{name}.pt"), whole)
+
+
+@pytest.mark.slow
 def test_all_processes_stop_when_the_first_cannot_write_a_checkpoint(folder):
     first, second = ((folder / f"failed-{rank}.txt").read_text() for rank in (0, 1))
     assert first.startswith("CheckpointError: ")
