@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -139,7 +140,9 @@ class Trainer:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := usable_checkpoint(self.folder)):
                 self._restore(checkpoint)
-            prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
+            with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, Accelerate has not
+                warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+                prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
             self.optimizer = self.optimizer if self._plain else optimizer
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
