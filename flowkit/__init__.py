@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from .pipeline.runs import list_runs as list_runs
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
+    from .random import ShareGenerator as ShareGenerator
+    from .random import draw as draw
     from .random import randn_like as randn_like
     from .report import Report as Report
     from .sampling import Cost as Cost
@@ -174,6 +176,8 @@ _MODULES = {
     "random": (
         "BlockGenerator",
         "Generator",
+        "ShareGenerator",
+        "draw",
         "randn_like",
     ),
     "report": ("Report",),

@@ -20,6 +20,7 @@ class TrainingSettings(_Section):
 
     steps: Positive = Field(3000, description="optimizer steps")
     batch_size: Positive = Field(256, description="samples a step, over all processes")
+    accumulate: Positive = Field(1, description="pieces of a batch, one after another, where memory is short")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, after the warm-up")
     warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
     decay: Literal["none", "cosine"] = Field("cosine", description="of the learning rate to 0 at the last step")

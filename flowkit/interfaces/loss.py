@@ -36,7 +36,8 @@ class Loss(ABC):
             x0: Draws of p_init, shape (batch, *event).
             z: Data points, shape (batch, *event).
             y: The conditions, or None.
-            generator: The source of the times.
+            generator: The source of the times. What is drawn through `flowkit.draw` or `randn_like` is the same in
+                whatever shares processes, or pieces in turn, take the batch.
         """
 
     def problems(self, model: "Model") -> list[str]:

@@ -133,6 +133,7 @@ class Pipeline:
             TrainingError: The loss is no longer a number.
             TrainingInterrupted: A signal came; a checkpoint is written.
         """
+        from ..training.distributed import together
         from ..training.trainer import Trainer
 
         run = RunFolder(folder)
@@ -156,9 +157,9 @@ class Pipeline:
             stored,
             self._plugins,
         )
-        if trainer.accelerator.is_main_process:
-            run.write_config(stored) if resume else run.start(stored)
-        trainer.accelerator.wait_for_everyone()
+        with together(trainer.accelerator):
+            if trainer.accelerator.is_main_process:
+                run.write_config(stored) if resume else run.start(stored)
         trainer.fit(resume)
         return self
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..conditions import Condition, drop_condition
 from ..interfaces.coupling import Coupling
 from ..interfaces.source import Source
+from ..random import draw
 from .batches import Batches
 
 __all__ = ["Pairs", "PairsState"]
@@ -97,8 +98,11 @@ class Pairs(Iterator[Pair]):
         batch = next(self.batches)
         z, y, x0 = batch.z, batch.y, batch.x0
         if self.condition_dropout and y is not None:
-            chance = torch.rand(len(z), generator=self.generator, device=z.device)
+            chance = draw(lambda n, g: torch.rand(n, generator=g, device=z.device), len(z), self.generator)
             y = drop_condition(y, chance < self.condition_dropout)
         if x0 is None:
-            x0 = self.source.sample(len(z), z.shape[1:], self.generator, z.device, z.dtype)
+            event = z.shape[1:]
+            x0 = draw(
+                lambda n, g: self.source.sample(n, event, g, z.device, z.dtype), len(z), self.generator, event.numel()
+            )
         return self.coupling.pair(x0, z, y, self.generator)

@@ -3,19 +3,21 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from ..conditions import Condition
+from ..conditions import Condition, select_condition
 from ..config.sections import TrainingSettings
-from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
+from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -24,21 +26,21 @@ from ..interfaces.source import Source
 from ..model import Model
 from ..plugins import PluginManager, installed_plugins
 from ..processes import check_launch
-from ..random import derive_seed
+from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
+from .distributed import average_gradients, check_plain, check_shares, make_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
-from .pairs import Pairs, PairsState
+from .pairs import Pairs
+from .state import ResumableState
 from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
 
 _PROGRESS_SECONDS = 0.25
-_OF_LOSS = "loss/"
-"""Before the names of what a loss keeps; every process has its own, beside its random states."""
 _UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -74,20 +76,23 @@ class Trainer:
         plugins: PluginManager | None = None,
     ) -> None:
         AcceleratorState._reset_state()  # another training in this process may have had another precision
-        self.accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+        # Buffers that every pass sends would be waited for where one process alone draws samples.
+        alike = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(mixed_precision=settings.mixed_precision, kwargs_handlers=[alike])
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         check_launch(world)
-        if settings.batch_size % world:
-            raise ConfigError(f"training.batch_size: {settings.batch_size} cannot be shared by {world} processes")
+        check_plain(self.accelerator)
+        check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
-        self.settings, self.folder, self.facts = settings, folder, dict(facts or {})
+        if world > 1:
+            make_alike(model)
+        self.settings, self.folder = settings, folder
         is_main = self.accelerator.is_main_process
         self.callbacks = list(callbacks) if is_main else []
         self.config = dict(config or {})
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.ema = EMA(self.parameters, settings.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -96,17 +101,23 @@ class Trainer:
             fused=device.type in ("cpu", "cuda", "mps") or None,
         )
         self._network = model.network
+        in_network = set(self._network.parameters())
+        self._apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
-        self.generator = torch.Generator(device).manual_seed(derive_seed(settings.seed, 2, rank))
+        seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
+        self.generator = ShareGenerator(derive_seed(seed, 2, 0), size, rank, world, pieces, device=device)
         of_pairs = self.generator
         if coupling.ahead:  # pairs are drawn while a step runs, which has draws of its own
-            of_pairs = torch.Generator(device).manual_seed(derive_seed(settings.seed, 4, rank))
+            of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
+        self.resumable = ResumableState(
+            model, loss, self.optimizer, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
+        )
         self.step = 0
         self._rate = 0.0
         self._losses: list[Tensor] = []  # on the device
@@ -129,11 +140,14 @@ class Trainer:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := usable_checkpoint(self.folder)):
                 self._restore(checkpoint)
-            prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
+            with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, Accelerate has not
+                warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+                prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
             self.optimizer = self.optimizer if self._plain else optimizer
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
-            self._tell("training_started", state)
+            with together(self.accelerator):
+                self._tell("training_started", state)
             try:
                 with self.pairs, self._writer:
                     self.hooks.started(self.step, self.config)
@@ -145,6 +159,8 @@ class Trainer:
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
+        if self.accelerator.num_processes > 1:
+            make_alike(self.model)
         self.model.eval()
         if interrupt.signal is not None:  # it came when nothing was left to interrupt here
             signal.raise_signal(interrupt.signal)
@@ -165,24 +181,26 @@ class Trainer:
             self.hooks.step_ended(self.step, self._losses[-1], self._rate)
             last = self.step == settings.steps
             now = time.perf_counter()
-            if last or self.step % settings.log_every == 0:
+            logging = last or self.step % settings.log_every == 0
+            if logging:
                 self._fetch_losses()
                 state.step, state.losses, self._unlogged = self.step, self._unlogged, []
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
                 state.learning_rate = self._rate
-                self._tell("logged", state)
+                with together(self.accelerator):
+                    self._tell("logged", state)
                 logged_at, logged_step = now, self.step
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
             stopped = 0 if last else self._stop_signal(interrupt)
             saving = last or stopped or self.step % settings.checkpoint_every == 0
-            self._note_written(state, wait=bool(saving))
+            if saving or logging or self.accelerator.num_processes == 1:
+                self._note_written(state, wait=bool(saving))
             if saving:
                 self._save()
             if last or stopped:
                 self._note_written(state, wait=True)
-                self.accelerator.wait_for_everyone()
             if stopped:
                 raise TrainingInterrupted(
                     f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",
@@ -190,8 +208,7 @@ class Trainer:
                 )
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        loss = self.loss(self.model, x0, z, y, self.generator).mean()
-        self._backward(loss)
+        loss = self._differentiate(x0, z, y)
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
         self._rate = self._learning_rate()
@@ -200,7 +217,27 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.ema.update(self.step + 1)
+        return loss
+
+    def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
+        """The gradient of the mean loss, piece by piece; the mean loss."""
+        if self.settings.accumulate == 1:
+            loss = self.loss(self.model, x0, z, y, self.generator).mean()
+            self._backward(loss)
+        else:
+            loss = torch.stack(list(self._differentiate_pieces(x0, z, y))).sum()
+        if self._apart:
+            average_gradients(self._apart, self.accelerator)
         return loss.detach()
+
+    def _differentiate_pieces(self, x0: Tensor, z: Tensor, y: Condition) -> Iterator[Tensor]:
+        for piece in self.generator.pieces():
+            part, is_last = slice(piece.start, piece.stop), piece.stop == len(z)
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model.network):
+                losses = self.loss(self.model, x0[part], z[part], select_condition(y, part), self.generator)
+                loss = losses.mean() / self.settings.accumulate
+                self._backward(loss)
+            yield loss.detach()
 
     def _learning_rate(self) -> float:
         settings = self.settings
@@ -243,37 +280,15 @@ class Trainer:
 
     def _note_written(self, state: TrainingState, wait: bool = False) -> None:
         """Tell of a checkpoint as soon as it is on the disk."""
-        if checkpoint := self._writer.written(wait):
-            self._last_good = checkpoint
-            self._tell("checkpoint_saved", state, checkpoint.folder)
-            self.hooks.saved(checkpoint)
+        with together(self.accelerator):
+            if checkpoint := self._writer.written(wait):
+                self._last_good = checkpoint
+                self._tell("checkpoint_saved", state, checkpoint.folder)
+                self.hooks.saved(checkpoint)
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
-        pairs = self.pairs.state()
-        random = {"batches": pairs.batches, "pairs": pairs.generator}
-        random |= {"generator": self.generator.get_state(), "torch": torch.get_rng_state()}
-        if self.accelerator.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
-        random |= {_OF_LOSS + name: value for name, value in self.loss.state().items()}
-        tensors: dict[str, Mapping[str, Tensor]] = {
-            f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
-        }
-        facts = self.facts | {
-            "step": self.step,
-            "batches": pairs.position,
-            "processes": self.accelerator.num_processes,
-            "losses": self._unlogged,
-        }
-        averages = {id(parameter): mean for parameter, mean in zip(self.parameters, self.ema.averages, strict=True)}
-        weights = self._weights()
-        tensors |= {
-            "model": weights,
-            "ema": {name: averages.get(id(value), value) for name, value in weights.items()},
-            "optimizer": self._optimizer_state(),
-        }
-        if self.accelerator.scaler is not None:
-            facts["scaler"] = self.accelerator.scaler.state_dict()
+        tensors, facts = self.resumable.now(self.step, self._unlogged)
         if self.accelerator.is_main_process:
             self._writer.start(self.step, tensors, facts)
 
@@ -284,69 +299,13 @@ class Trainer:
         if not bool(torch.stack(norms).isfinite().all()):
             self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
-        network = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
-        own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
-        return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
-
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        state = self.optimizer.state_dict()["state"]
-        return {
-            f"{self.names[index]}/{key}": torch.as_tensor(value)
-            for index, entries in state.items()
-            for key, value in entries.items()
-        }
-
     def _restore(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._take(checkpoint, checkpoint.state())
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{checkpoint.folder}: does not fit this model or this device: {type(error).__name__}: {reason}"
-            ) from error
+        self.step, self._unlogged = self.resumable.restore(checkpoint)
         if self.step > self.settings.steps:
             raise ConfigError(f"training.steps: is {self.settings.steps}, and {self.step} steps are done already")
         self._last_good = checkpoint
         self.hooks.loaded(checkpoint)
 
-    def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
-        for fact, now in self.facts.items():
-            if facts[fact] != now:
-                raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        if facts["processes"] != self.accelerator.num_processes:
-            raise ConfigError(
-                f"the run was started by {facts['processes']} processes and cannot go on with "
-                f"{self.accelerator.num_processes}: each has random numbers of its own"
-            )
-        self.model.load_state_dict(checkpoint.tensors("model"))
-        averages = checkpoint.tensors("ema")
-        for name, average in zip(self.names, self.ema.averages, strict=True):
-            average.copy_(averages[name])
-        state = self.optimizer.state_dict()
-        index = {name: i for i, name in enumerate(self.names)}
-        for key, value in checkpoint.tensors("optimizer").items():
-            name, _, entry = key.rpartition("/")
-            state["state"].setdefault(index[name], {})[entry] = value
-        self.optimizer.load_state_dict(state)
-        random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
-        self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
-        self.generator.set_state(random["generator"])
-        of_loss = {name.removeprefix(_OF_LOSS): value for name, value in random.items() if name.startswith(_OF_LOSS)}
-        self.loss.restore({name: value.to(self.accelerator.device) for name, value in of_loss.items()})
-        torch.set_rng_state(random["torch"])
-        if "cuda" in random:
-            torch.cuda.set_rng_state(random["cuda"], self.accelerator.device)
-        if "scaler" in facts and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(facts["scaler"])
-        self.step, self._unlogged = facts["step"], facts["losses"]
-
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)
-
-
-def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The facts that differ, in words."""
-    return ", ".join(f"{key} was {value} and is {now[key]}" for key, value in before.items() if value != now[key])

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit import Path, Quantity, Time, UnsupportedError, expand_time
+from flowkit import Path, Quantity, Time, UnsupportedError, expand_time, randn_like
 
 from .gamma import GAMMAS, Gamma, GammaName, NoGamma
 
@@ -68,7 +68,7 @@ class Interpolant(Path):
         mean = self._mean(x0, z, t)
         if not self.has_score:
             return mean
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = randn_like(mean, generator)
         return mean + expand_time(self.noise.gamma(t), z) * noise
 
     def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:

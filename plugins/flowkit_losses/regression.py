@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Loss, Model, Path, Quantity, TimeSampler, Weighting
+from flowkit import Condition, Loss, Model, Path, Quantity, TimeSampler, Weighting, draw
 
 from .distances import DISTANCES, Distance
 from .times import UniformTime
@@ -78,7 +78,7 @@ def noised(
     path: Path, time: TimeSampler, x0: Tensor, z: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Times of shape (batch,) and the states x_t of the path at them."""
-    t = time.sample(len(z), generator, z.device, z.dtype, path)
+    t = draw(lambda n, g: time.sample(n, g, z.device, z.dtype, path), len(z), generator)
     return t, path.sample(x0, z, t, generator)
 
 

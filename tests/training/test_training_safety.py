@@ -132,15 +132,6 @@ def test_a_run_does_not_resume_to_fewer_steps_than_are_done(tiny, tmp_path):
         tiny.training(steps=10).build().fit(tmp_path / "run", resume=True)
 
 
-def test_a_run_of_several_processes_goes_on_with_as_many(tiny, tmp_path):
-    tiny.build().fit(tmp_path / "run")
-    checkpoint = latest_checkpoint(tmp_path / "run")
-    tensors = {path.stem: checkpoint.tensors(path.stem) for path in checkpoint.folder.glob("*.safetensors")}
-    save_checkpoint(tmp_path / "run", 20, tensors, checkpoint.state() | {"processes": 2}, keep=1)
-    with pytest.raises(fk.ConfigError, match="started by 2 processes and cannot go on with 1"):
-        tiny.training(steps=30).build().fit(tmp_path / "run", resume=True)
-
-
 def test_processes_that_do_not_know_of_one_another_are_refused(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(fk.ConfigError, match="2 processes were launched, and Accelerate sees 1"):

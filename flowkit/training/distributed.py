@@ -1,0 +1,84 @@
+"""What several processes must do together when they train one model."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast, gather_object
+from torch import Tensor, nn
+
+from ..errors import ConfigError, TrainingError
+
+__all__ = ["average_gradients", "check_plain", "check_shares", "make_alike", "together"]
+
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+
+
+def check_plain(accelerator: Accelerator) -> None:
+    """Refuse launches that cut up what is replicated here: the weights, their averages, the optimizer's state."""
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"  # which Accelerate passes over on CPUs
+    if asked or accelerator.distributed_type in _SHARDED:
+        name = DistributedType.FSDP.value if asked else accelerator.distributed_type.value
+        raise ConfigError(
+            f"the launch asks for {name}, which training does not support: every process holds the whole model (data "
+            f"parallel, DDP); launch without it, as in `accelerate launch --multi_gpu -m flowkit train ...`"
+        )
+    if accelerator.gradient_accumulation_steps != 1:
+        raise ConfigError(
+            f"the launch asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps: set "
+            f"training.accumulate instead; training.batch_size stays what one optimizer step takes"
+        )
+
+
+def check_shares(batch_size: int, accumulate: int, world: int) -> None:
+    """Refuse a batch that cannot be cut into equal shares, and each share into equal pieces."""
+    if batch_size % (world * accumulate):
+        pieces = f" in {accumulate} pieces each (training.accumulate)" if accumulate > 1 else ""
+        raise ConfigError(
+            f"training.batch_size: {batch_size} cannot be shared by {world} processes{pieces}: take a multiple of "
+            f"{world * accumulate}"
+        )
+
+
+@torch.no_grad()
+def make_alike(model: nn.Module) -> None:
+    """Give every process the weights and buffers of the first.
+
+    Networks of the user's own may have begun differently, and buffers may have gathered what a process saw of the data.
+    """
+    for value in (*model.parameters(), *model.buffers()):
+        value.copy_(broadcast(value.detach()))
+
+
+@torch.no_grad()
+def average_gradients(parameters: Sequence[Tensor], accelerator: Accelerator) -> None:
+    """Average the gradients of parameters that Accelerate does not look after."""
+    for parameter in parameters:
+        mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = accelerator.reduce(mine, "mean")
+
+
+def together(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """What fails in here in one process fails in all, lest they wait for it.
+
+    Raises:
+        TrainingError: Another process failed.
+    """
+    return nullcontext() if accelerator.num_processes == 1 else _together()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failures = gather_object([failure and f"{type(failure).__name__}: {failure}"])
+    if failure is not None:
+        raise failure
+    for process, reason in enumerate(failures):
+        if reason:
+            raise TrainingError(f"process {process} failed: {reason}")

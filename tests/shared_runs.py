@@ -1,0 +1,105 @@
+"""Runs that one process or several train alike; launched as a script, this trains them on several."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import flowkit as fk
+from flowkit.training import checkpoint
+
+STEPS = 12
+
+
+class Gain(nn.Module, fk.Head):
+    """A head with a weight of its own, outside the network."""
+
+    quantities = (fk.Quantity.VELOCITY,)
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def predict(self, network, x, t, y=None, path=None):
+        return {fk.Quantity.VELOCITY: self.gain * network(x, t, y)}
+
+
+def builder(steps=STEPS, beginning=0, **training):
+    """In double precision, in which other orders of addition show up at 1e-15. `beginning` seeds the weights."""
+    torch.manual_seed(beginning)
+    network = fk.create("network", "mlp", width=16, depth=2, event_shape=(2,), num_classes=2).double()
+    settings = {"batch_size": 32, "warmup_steps": 2, "log_every": 4, "condition_dropout": 0.3, "decay": "none"}
+    built = fk.Pipeline.builder().data("moons", labels=True).network(network).evaluation(metrics=[])
+    return built.training(steps=steps, **(settings | training))
+
+
+RUNS = {
+    "plain": builder,
+    "evenly spread times": lambda **k: builder(**k).loss("cfm", time="low_discrepancy"),
+    "noise of the path": lambda **k: builder(**k).path("brownian_bridge"),
+    "weights outside the network": lambda **k: builder(**k).head(Gain()),
+    "one plan for all": lambda **k: builder(**k).coupling("ot", across_processes=True),
+    "in pieces": lambda **k: builder(accumulate=2, **k),
+}
+"""Runs by what is special about them."""
+
+
+class Look(fk.Callback):
+    """Draws samples amid training, in the first process alone."""
+
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
+
+    def logged(self, state):
+        assert self.pipeline.sample(8, steps=2).isfinite().all()
+
+
+def dropping(steps=STEPS):
+    """Each process draws numbers of its own, in the network and in the coupling."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.3), nn.Linear(16, 2)).double()
+    return builder(steps).network(Plain(layers)).coupling("sinkhorn", regularization=1.0)
+
+
+class Plain(nn.Module):
+    """Layers on x and t."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x, t, y=None):
+        return self.layers(torch.cat([x, t[:, None]], dim=1))
+
+
+def weights(pipeline):
+    return torch.cat([p.detach().flatten() for p in pipeline.model.parameters()])
+
+
+def main(folder, rank):
+    torch.set_num_threads(1)
+    for name, begin in RUNS.items():
+        pipeline = begin(beginning=rank).build()
+        pipeline.fit(folder / name, callbacks=[Look(pipeline)])
+        torch.save(weights(pipeline), folder / f"{name}-{rank}.pt")
+    torch.save(weights(builder().build().fit(folder / "one and two", resume=True)), folder / f"one and two-{rank}.pt")
+    builder(steps=STEPS // 2).build().fit(folder / "two and one")
+    torch.save(weights(dropping().build().fit(folder / "whole")), folder / f"whole-{rank}.pt")
+    dropping(steps=STEPS // 2).build().fit(folder / "halves")
+    torch.save(weights(dropping().build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
+    if rank == 0:
+        checkpoint.save_file = full
+    try:
+        builder(checkpoint_every=4).build().fit(folder / "failed")
+    except fk.FlowkitError as error:
+        (folder / f"failed-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(os.environ["RANK"]))
