@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import itertools
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import __version__
 from .config.files import parse_yaml
-from .errors import ConfigError, Problem
+from .errors import ConfigError
 from .export import check_place
 from .plugins import KINDS, PluginManager, Registry, installed_plugins
 
@@ -60,7 +61,7 @@ def new_plugin(
         plugins: The plugins whose names count as taken; the installed ones by default.
 
     Raises:
-        ConfigError: With every reason why it cannot be written under this name, or there.
+        ConfigError: It cannot be written under this name, or there.
         UnknownComponentError: There is no such kind.
 
     Example:
@@ -72,14 +73,14 @@ def new_plugin(
     package = re.sub(r"[-_.]+", "_", name).lower()
     component = component or package.removeprefix("flowkit_")
     folder = Path(name if folder is None else folder)
-    problems = [
-        *_name_problems(name, package),
-        *_component_problems(component),
-        *_kind_problems(kinds, registry),
-        *_folder_problems(folder),
-    ]
-    if problems:
-        raise ConfigError([Problem("", problem) for problem in problems])
+    problems = itertools.chain(
+        _name_problems(name, package),
+        _component_problems(component),
+        _kind_problems(kinds, registry),
+        _folder_problems(folder),
+    )
+    if problem := next(problems, None):
+        raise ConfigError(problem)
     taken = [kind for kind in kinds if _entries(registry, kind, component)]
     pages = dict(_pages(name, package, component, kinds, taken, registry))
     for path, text in pages.items():
@@ -137,9 +138,8 @@ def _pages(
 def _part(kind: str, name: str, component: str, environment: Environment) -> dict[str, str]:
     """What the templates must know of the example of a kind: `kinds.yaml`, filled in."""
     run = f"runs/{component}-{kind}"
-    told = {
-        key: environment.from_string(text).render(name=name, run=run) for key, text in _kinds_with_example()[kind].items()
-    }
+    told = _kinds_with_example()[kind]
+    told = {key: environment.from_string(text).render(name=name, run=run) for key, text in told.items()}
     return {"then": "", "examples": ""} | told | {"kind": kind, "name": name, "run": run}
 
 
@@ -158,11 +158,13 @@ def _name_problems(name: str, package: str) -> Iterator[str]:
     if package == "tests":
         yield f"{name!r} is the folder of the tests: choose another name"
         return
-    installed = {re.sub(r"[-_.]+", "_", found.name).lower(): found for found in importlib.metadata.distributions()}
-    if package in installed:
-        found = installed[package]
+    try:
+        found = importlib.metadata.distribution(name)
         yield f"{found.name} {found.version} is installed: choose another name, or uninstall it first"
-    elif (spec := importlib.util.find_spec(package)) and spec.origin:
+        return
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+    if spec and spec.origin:
         yield f"{name!r} would hide the module {package!r} that is there already ({spec.origin}): choose another name"
 
 
@@ -182,8 +184,8 @@ def _kind_problems(kinds: Sequence[str], registry: Registry) -> Iterator[str]:
         known = registry.kind(kind)
         if kind not in examples:
             yield (
-                f"there is no example of a {kind}, a kind of {registry.origin(kind)}: start from another kind, and write "
-                f"a subclass of {known.interface} as the documentation of that package says"
+                f"there is no example of the kind {kind!r}, which {registry.origin(kind)} adds: start from another kind, "
+                f"and give the package a subclass of {known.interface}"
             )
 
 
@@ -193,18 +195,15 @@ def _folder_problems(folder: Path) -> Iterator[str]:
     elif folder.is_dir() and any(folder.iterdir()):
         yield f"{folder}: is not empty; --out names another place"
     else:
-        try:
-            check_place(folder)
-        except ConfigError as error:
-            yield str(error)
+        check_place(folder)
 
 
 def _notes(name: str, component: str, taken: Sequence[str], registry: Registry) -> Iterator[str]:
     for kind in taken:
         owners = " and ".join(entry.distribution for entry in _entries(registry, kind, component))
         yield (
-            f"{owners} has a {kind} {component!r} too: write {name}/{component} for yours, as its README does, or choose "
-            f"another name with --component"
+            f"{owners} has the {kind} {component!r} too: yours is {name}/{component}, as its README has it; "
+            f"--component chooses another name"
         )
 
 
