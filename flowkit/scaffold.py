@@ -184,8 +184,8 @@ def _kind_problems(kinds: Sequence[str], registry: Registry) -> Iterator[str]:
         known = registry.kind(kind)
         if kind not in examples:
             yield (
-                f"there is no example of the kind {kind!r}, which {registry.origin(kind)} adds: start from another kind, "
-                f"and give the package a subclass of {known.interface}"
+                f"there is no example of the kind {kind!r}, which {registry.origin(kind)} adds: start from another "
+                f"kind, and give the package a subclass of {known.interface}"
             )
 
 

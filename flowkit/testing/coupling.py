@@ -23,9 +23,7 @@ def returns_the_points_it_was_given(subject: Subject) -> None:
         ("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True
     ):
         require(len(found) == len(given), f"{len(given)} {name} are given, and {len(found)} come back")
-        require(
-            found.shape == given.shape, f"{name} of shape {tuple(given.shape)} comes back as {tuple(found.shape)}"
-        )
+        require(found.shape == given.shape, f"{name} of shape {tuple(given.shape)} comes back as {tuple(found.shape)}")
         require(
             bool((_places(found, given) >= 0).all()), f"a point comes back as {name} that was not among those given"
         )
