@@ -37,7 +37,18 @@ def run(*arguments, cwd, site=None):
 
 
 def install(package, site):
-    run("pip", "-q", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", site, package, cwd=site)
+    run(
+        "pip",
+        "-q",
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--target",
+        site,
+        package,
+        cwd=package,
+    )
 
 
 def try_out(package, site):
@@ -162,9 +173,9 @@ def test_a_package_of_one_kind_passes_its_tests_and_the_checks(kind, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("taken", ["gaussian", "moons", "linear", "velocity"])
-def test_a_package_works_beside_one_that_has_its_name(taken, tmp_path):
-    name = f"flowkit-{taken}"
-    package = fk.new_plugin(name, kinds=list(KINDS), folder=tmp_path / name).folder
+def test_components_work_beside_those_that_have_their_name(taken, tmp_path):
+    folder = tmp_path / "flowkit-second"
+    package = fk.new_plugin("flowkit-second", kinds=list(KINDS), folder=folder, component=taken).folder
     install(package, tmp_path / "site")
     try_out(package, tmp_path / "site")
 
