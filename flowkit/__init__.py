@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from .sampling import Cost as Cost
     from .sampling import Sampler as Sampler
     from .sampling import sample as sample
+    from .scaffold import NewPlugin as NewPlugin
+    from .scaffold import new_plugin as new_plugin
     from .shapes import Time as Time
     from .shapes import batch_times as batch_times
     from .shapes import expand_time as expand_time
@@ -186,6 +188,7 @@ _MODULES = {
         "Sampler",
         "sample",
     ),
+    "scaffold": ("NewPlugin", "new_plugin"),
     "shapes": (
         "Time",
         "batch_times",

@@ -14,6 +14,7 @@ from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .check import check
 from .components import list_components, plugins
 from .extensions import CommandGroup
+from .new import new
 from .report import report
 from .runs import runs
 from .sampling import evaluate, sample
@@ -40,6 +41,7 @@ app.command()(show)
 app.command()(plugins)
 app.command()(runs)
 app.command()(schema)
+app.command()(new)
 app.command()(check)
 
 

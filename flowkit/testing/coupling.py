@@ -22,7 +22,8 @@ def returns_the_points_it_was_given(subject: Subject) -> None:
     for name, given, found in zip(
         ("x0", "z"), (x0, z), subject.component.pair(x0, z, None, seeded(0))[:2], strict=True
     ):
-        require(found.shape == given.shape, f"{name} comes back with shape {tuple(found.shape)}")
+        require(len(found) == len(given), f"{len(given)} {name} are given, and {len(found)} come back")
+        require(found.shape == given.shape, f"{name} of shape {tuple(given.shape)} comes back as {tuple(found.shape)}")
         require(
             bool((_places(found, given) >= 0).all()), f"a point comes back as {name} that was not among those given"
         )
@@ -41,7 +42,7 @@ def leaves_conditions_with_their_data(subject: Subject) -> None:
             found = _parts(y_found).get(key)
             require(found is not None, f"the condition {key!r} does not come back")
             assert found is not None
-            require(found.shape == value.shape, f"conditions come back with shape {tuple(found.shape)}")
+            require(found.shape == value.shape, f"{len(value)} conditions come back as {tuple(found.shape)}")
             wrong = int((found != value[j]).sum())
             require(wrong == 0, f"{wrong} of {len(z)} data points come back with the condition of another")
 
@@ -158,7 +159,7 @@ def _require_even_use(subject: Subject, side: int, name: str) -> None:
     counts = []
     for seed in range(60):
         found = subject.component.pair(*batch, None, seeded(seed))[side]
-        counts.append(torch.bincount(_places(found, batch[side]).clamp(min=0), minlength=len(found)).double())
+        counts.append(torch.bincount(_places(found, batch[side]).clamp(min=0), minlength=len(batch[side])).double())
         if seed == 3 and bool((torch.stack(counts) == 1).all()):
             return
     used = torch.stack(counts)

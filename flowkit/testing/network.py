@@ -113,7 +113,7 @@ def state_dict_holds_everything(subject: Subject) -> None:
     network = _network(subject)
     torch.manual_seed(1)
     try:
-        other = rebuilt(subject)
+        other = rebuilt(subject, _call(network, subject, 1).shape[1] // subject.event_shape[0])
     except (AssertionError, NotApplicable):  # a check of its own says so
         other = copy.deepcopy(network)
     other = stirred(other.double(), seed=1).eval()

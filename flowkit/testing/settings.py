@@ -51,14 +51,14 @@ def settings_of(subject: Subject, component: Any = None) -> dict[str, Any]:
     return dict(settings)
 
 
-def rebuilt(subject: Subject) -> Any:
-    """Another object of the same settings; the weights of a network are others."""
+def rebuilt(subject: Subject, outputs: int = 1) -> Any:
+    """Another object of the same settings; the weights of a network, which has so many outputs, are others."""
     settings = settings_of(subject)
     resolver = Resolver(_registry_with(subject))
     choice = resolver.choice(subject.kind, settings, subject.kind)
     if resolver.problems:
         raise AssertionError(f"its own settings are refused: {'; '.join(map(str, resolver.problems))}")
-    injected = {"event_shape": subject.event_shape, "outputs": 1, "num_classes": subject.num_classes}
+    injected = {"event_shape": subject.event_shape, "outputs": outputs, "num_classes": subject.num_classes}
     return build(choice, resolver.registry, subject.kind, **injected)
 
 
