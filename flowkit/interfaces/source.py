@@ -1,6 +1,7 @@
 """p_init: where paths start."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ __all__ = ["Source"]
 
 class Source(ABC):
     """The distribution of x0 at t = 0."""
+
+    standard_normal: ClassVar[bool] = False
+    """Whether x0 ~ N(0, I), which a Gaussian path needs."""
 
     @abstractmethod
     def sample(

@@ -54,6 +54,18 @@ def draws_are_independent(subject: Subject) -> None:
     require(off < LIMIT, f"neighbours in a batch are correlated: {off:.1f} standard errors from none")
 
 
+@CHECKS.add(hint="`standard_normal = True` says x0 ~ N(0, I), and Gaussian paths take it at its word")
+def is_standard_normal_if_it_says_so(subject: Subject) -> None:
+    """A source that says it is N(0, I) has its moments up to the fourth."""
+    if not subject.component.standard_normal:
+        raise NotApplicable("it does not say that it is")
+    x0 = _draws(subject, MANY, dtype=torch.float64).flatten()
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        seen, error = float(x0.pow(power).mean()), math.sqrt(variance / len(x0))
+        off = abs(seen - moment) / error
+        require(off < LIMIT, f"E[x0^{power}] is {seen:.4g} instead of {moment}: {off:.0f} standard errors off")
+
+
 @CHECKS.add(
     hint="`problems` returns one sentence for each reason why x0 of this shape cannot be had, and [] without one"
 )

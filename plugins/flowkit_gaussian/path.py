@@ -10,7 +10,6 @@ from flowkit import Path, Predictor, Quantity, Schedule, Time, expand_time
 from .conversion import convert, refuse
 from .rescheduled import Rescheduled
 from .schedules import CondOT
-from .source import GaussianSource
 
 __all__ = ["GaussianPath"]
 
@@ -87,6 +86,6 @@ class GaussianPath(Path):
 
     def compatible_source(self, source: Any) -> str | None:
         """Only the standard normal: from any other source the path is not Gaussian."""
-        if isinstance(source, GaussianSource):
+        if source.standard_normal:
             return None
         return "a Gaussian path starts from N(0, I): use the source 'gaussian'"

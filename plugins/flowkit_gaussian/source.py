@@ -13,6 +13,8 @@ __all__ = ["GaussianSource"]
 class GaussianSource(Source):
     """x0 ~ N(0, I)."""
 
+    standard_normal = True
+
     def sample(
         self,
         n: int,

@@ -60,12 +60,31 @@ class WithoutConstant(Right):
         return -x.flatten(1).square().sum(1) / 8
 
 
-RIGHT = [Right()]
+class CalledStandard(Right):
+    """Of variance 4, and says that it is N(0, I)."""
+
+    standard_normal = True
+
+
+class Standard(Right):
+    """N(0, I)."""
+
+    standard_normal = True
+
+    def sample(self, *arguments, **keywords):
+        return super().sample(*arguments, **keywords) / 2
+
+    def log_prob(self, x):
+        return super().log_prob(2 * x) + x[0].numel() * math.log(2)
+
+
+RIGHT = [Right(), Standard()]
 MUTANTS = {
     "has_the_shape_asked_for": Flat(),
     "has_the_dtype_asked_for": AlwaysFloat32(),
     "draws_follow_the_generator": Global(),
     "draws_are_independent": OneForAll(),
+    "is_standard_normal_if_it_says_so": CalledStandard(),
     "says_which_shapes_it_refuses": Speechless(),
     "log_prob_is_one_number_a_draw": Summed(),
     "log_prob_is_that_of_the_draws": OtherScale(),
