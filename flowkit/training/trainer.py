@@ -32,6 +32,7 @@ from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
 from .pairs import Pairs, PairsState
+from .update import FusedUpdate
 from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
@@ -99,6 +100,9 @@ class Trainer:
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
+        self._fused: FusedUpdate | None = None
+        if self._plain and device.type in ("cpu", "cuda"):
+            self._fused = FusedUpdate(self.optimizer, self.parameters, settings.gradient_clip)
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
@@ -192,15 +196,21 @@ class Trainer:
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         loss = self.loss(self.model, x0, z, y, self.generator).mean()
         self._backward(loss)
+        self._rate = self._learning_rate()
+        if self._fused is not None:
+            self._fused(self._rate)
+        else:
+            self._update()
+        self.ema.update(self.step + 1)
+        return loss.detach()
+
+    def _update(self) -> None:
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
-        self._rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.ema.update(self.step + 1)
-        return loss.detach()
 
     def _learning_rate(self) -> float:
         settings = self.settings
