@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition
 from ..config.sections import TrainingSettings
-from ..errors import CheckpointError, ConfigError, TrainingError, TrainingInterrupted
+from ..errors import CheckpointError, ConfigError, FlowkitWarning, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -28,6 +29,7 @@ from ..random import derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
+from .compiled import CompiledStep, check_compiler
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
@@ -103,6 +105,7 @@ class Trainer:
         self._fused: FusedUpdate | None = None
         if self._plain and device.type in ("cpu", "cuda"):
             self._fused = FusedUpdate(self.optimizer, self.parameters, settings.gradient_clip)
+        self._compiled = self._compile() if settings.compile else None
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
@@ -194,15 +197,40 @@ class Trainer:
                 )
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
+        self._rate = self._learning_rate()
+        if self._compiled is not None:
+            try:
+                return self._compiled(x0, z, y, self._rate, self.ema.weight(self.step + 1))
+            except Exception as error:
+                self._give_up_compiling(self._compiled, error)
         loss = self.loss(self.model, x0, z, y, self.generator).mean()
         self._backward(loss)
-        self._rate = self._learning_rate()
         if self._fused is not None:
             self._fused(self._rate)
         else:
             self._update()
         self.ema.update(self.step + 1)
         return loss.detach()
+
+    def _compile(self) -> CompiledStep:
+        if self._fused is None or self.accelerator.num_processes > 1 or self.settings.mixed_precision != "no":
+            raise ConfigError(
+                "training.compile: works in one process, on a CPU or a CUDA device, without mixed precision"
+            )
+        check_compiler()
+        return CompiledStep(self.model, self.loss, self._fused, self.ema)
+
+    def _give_up_compiling(self, compiled: CompiledStep, error: Exception) -> None:
+        """Go on without, if it was the compiler that failed; an error of the step itself comes up again there."""
+        if compiled.has_run:
+            raise error
+        self._compiled = None
+        reason = " ".join(str(error).split())[:300]
+        warnings.warn(
+            f"training.compile: this step cannot be compiled and runs as it is: {type(error).__name__}: {reason}",
+            FlowkitWarning,
+            stacklevel=2,
+        )
 
     def _update(self) -> None:
         if self.settings.gradient_clip is not None:

@@ -8,6 +8,9 @@ from torch.optim.adamw import adamw
 
 __all__ = ["FusedUpdate"]
 
+Row = tuple[Tensor, Tensor, Tensor, Tensor]
+"""A parameter, its mean gradient, its mean square, its number of steps."""
+
 
 class FusedUpdate:
     r"""`clip_grad_norm_`, `AdamW.step` and `zero_grad` in one pass over the weights.
@@ -24,27 +27,25 @@ class FusedUpdate:
 
     def __init__(self, optimizer: torch.optim.AdamW, parameters: Sequence[Tensor], clip: float | None) -> None:
         self.optimizer, self.parameters, self.clip = optimizer, parameters, clip
-        self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] | None = None
+        self._rows: list[Row] | None = None
 
     @torch.no_grad()
     def __call__(self, rate: float) -> None:
         """Take a step at this learning rate along the gradients, and forget them."""
-        if self._rows is None:  # not before: a checkpoint brings other tensors
-            self._rows = [self._row(parameter) for parameter in self.parameters]
-        used = [row for row in self._rows if row[0].grad is not None]
+        used = [row for row in self._all_rows() if row[0].grad is not None]
         if not used:
             return
-        parameters, means, squares, steps = zip(*used, strict=True)
-        gradients = [parameter.grad for parameter in parameters]
+        parameters, means, squares, steps = _columns(used)
+        gradients = [gradient for parameter in parameters if (gradient := parameter.grad) is not None]
         settings = self.optimizer.param_groups[0]
         settings["lr"] = rate
         adamw(
-            list(parameters),
+            parameters,
             gradients,
-            list(means),
-            list(squares),
+            means,
+            squares,
             [],
-            list(steps),
+            steps,
             fused=True,
             grad_scale=None if self.clip is None else self._excess(gradients, self.clip),
             amsgrad=False,
@@ -58,8 +59,16 @@ class FusedUpdate:
         for parameter in parameters:
             parameter.grad = None
 
-    def _row(self, parameter: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A parameter, and what AdamW keeps for it."""
+    def rows(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """The parameters and what AdamW keeps for each: mean gradients, mean squares, steps."""
+        return _columns(self._all_rows())
+
+    def _all_rows(self) -> list[Row]:
+        if self._rows is None:  # not before it is needed: a checkpoint brings other tensors
+            self._rows = [self._row(parameter) for parameter in self.parameters]
+        return self._rows
+
+    def _row(self, parameter: Tensor) -> Row:
         state = self.optimizer.state[parameter]
         if not state:
             state["step"] = torch.zeros((), device=parameter.device)
@@ -71,3 +80,8 @@ class FusedUpdate:
         """max(1, |g|/c), without waiting for the device."""
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         return (norm / clip).clamp(min=1.0)
+
+
+def _columns(rows: Sequence[Row]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    parameters, means, squares, steps = map(list, zip(*rows, strict=True))
+    return parameters, means, squares, steps
