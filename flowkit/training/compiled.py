@@ -46,7 +46,7 @@ class CompiledStep:
     Arguments:
         model: What is trained.
         loss: What it regresses.
-        update: The weights, the optimizer's settings and state, and the limit of the gradient.
+        update: The weights, with the settings and the state of AdamW.
         ema: The averages.
 
     References:
@@ -101,8 +101,8 @@ class CompiledStep:
         squares: list[Tensor],
         steps: list[Tensor],
     ) -> None:
-        settings, clip = self._update.optimizer.param_groups[0], self._update.clip
-        (beta1, beta2), eps, decay = settings["betas"], settings["eps"], settings["weight_decay"]
+        (beta1, beta2), eps = self._update.betas, self._update.eps
+        clip, decay = self._update.clip, self._update.weight_decay
         if clip is not None:
             norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
             gradients = list(torch._foreach_div(gradients, (norm / clip).clamp(min=1.0)))

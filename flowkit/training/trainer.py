@@ -92,19 +92,21 @@ class Trainer:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.ema = EMA(self.parameters, settings.ema_decay)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda", "mps") or None,
-        )
         self._network = model.network
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         self._fused: FusedUpdate | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
         if self._plain and device.type in ("cpu", "cuda"):
-            self._fused = FusedUpdate(self.optimizer, self.parameters, settings.gradient_clip)
+            self._fused = FusedUpdate(self.parameters, settings.gradient_clip, settings.weight_decay)
+        else:
+            self.optimizer = torch.optim.AdamW(
+                self.parameters,
+                lr=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                fused=device.type in ("cpu", "cuda", "mps") or None,
+            )
         self._compiled = self._compile() if settings.compile else None
         self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
         dtype = next((p.dtype for p in self.parameters), torch.float32)
@@ -136,8 +138,11 @@ class Trainer:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := usable_checkpoint(self.folder)):
                 self._restore(checkpoint)
-            prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
-            self.optimizer = self.optimizer if self._plain else optimizer
+            if self.optimizer is None:
+                prepared = self.accelerator.prepare(self._network)
+            else:
+                prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
+                self.optimizer = self.optimizer if self._plain else optimizer
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
             self._tell("training_started", state)
@@ -235,6 +240,7 @@ class Trainer:
     def _update(self) -> None:
         if self.settings.gradient_clip is not None:
             self._clip(self.parameters, self.settings.gradient_clip)
+        assert self.optimizer is not None
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate
         self.optimizer.step()
@@ -329,7 +335,11 @@ class Trainer:
         return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
-        state = self.optimizer.state_dict()["state"]
+        if self._fused is not None:
+            state = dict(enumerate(self._fused.state()))
+        else:
+            assert self.optimizer is not None
+            state = self.optimizer.state_dict()["state"]
         return {
             f"{self.names[index]}/{key}": torch.as_tensor(value)
             for index, entries in state.items()
@@ -362,12 +372,16 @@ class Trainer:
         averages = checkpoint.tensors("ema")
         for name, average in zip(self.names, self.ema.averages, strict=True):
             average.copy_(averages[name])
-        state = self.optimizer.state_dict()
+        entries: dict[int, dict[str, Tensor]] = {}
         index = {name: i for i, name in enumerate(self.names)}
         for key, value in checkpoint.tensors("optimizer").items():
             name, _, entry = key.rpartition("/")
-            state["state"].setdefault(index[name], {})[entry] = value
-        self.optimizer.load_state_dict(state)
+            entries.setdefault(index[name], {})[entry] = value
+        if self._fused is not None:
+            self._fused.restore([entries.get(i, {}) for i in range(len(self.names))])
+        else:
+            assert self.optimizer is not None
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": entries})
         random = checkpoint.tensors(f"random-{self.accelerator.process_index}")
         self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
         self.generator.set_state(random["generator"])

@@ -1,6 +1,6 @@
 """What an optimizer step does to the weights, with little Python around it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,22 +11,31 @@ __all__ = ["FusedUpdate"]
 Row = tuple[Tensor, Tensor, Tensor, Tensor]
 """A parameter, its mean gradient, its mean square, its number of steps."""
 
+_KEPT = ("exp_avg", "exp_avg_sq", "step")
+"""What AdamW keeps for a parameter, by its names."""
+
 
 class FusedUpdate:
     r"""`clip_grad_norm_`, `AdamW.step` and `zero_grad` in one pass over the weights.
 
     The same arithmetic, but for the order in which squares are summed: with the norm |g| over all gradients and the
     limit c, Adam is given $g / \max(1, |g|/c)$. A small network spends a third of a step in those three calls, most of
-    it in Python; the fused kernel of Adam divides by a scale anyhow, and its lists of tensors need no making anew.
+    it in Python; the fused kernel of Adam divides by a scale anyhow, and its lists of tensors need no making anew. Nor
+    does it wait for what an object of `torch.optim` imports, which takes longer than many a first step.
 
     Arguments:
-        optimizer: Whose settings and state are used, so that its `state_dict` stays what is saved.
-        parameters: All that it holds.
+        parameters: What is trained.
         clip: The largest norm of the gradient, or None.
+        weight_decay: Decoupled, as in AdamW.
+
+    References:
+        Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2. https://arxiv.org/abs/1711.05101
     """
 
-    def __init__(self, optimizer: torch.optim.AdamW, parameters: Sequence[Tensor], clip: float | None) -> None:
-        self.optimizer, self.parameters, self.clip = optimizer, parameters, clip
+    betas, eps = (0.9, 0.999), 1e-8
+
+    def __init__(self, parameters: Sequence[Tensor], clip: float | None, weight_decay: float) -> None:
+        self.parameters, self.clip, self.weight_decay = parameters, clip, weight_decay
         self._rows: list[Row] | None = None
 
     @torch.no_grad()
@@ -37,8 +46,6 @@ class FusedUpdate:
             return
         parameters, means, squares, steps = _columns(used)
         gradients = [gradient for parameter in parameters if (gradient := parameter.grad) is not None]
-        settings = self.optimizer.param_groups[0]
-        settings["lr"] = rate
         adamw(
             parameters,
             gradients,
@@ -49,11 +56,11 @@ class FusedUpdate:
             fused=True,
             grad_scale=None if self.clip is None else self._excess(gradients, self.clip),
             amsgrad=False,
-            beta1=settings["betas"][0],
-            beta2=settings["betas"][1],
+            beta1=self.betas[0],
+            beta2=self.betas[1],
             lr=rate,
-            weight_decay=settings["weight_decay"],
-            eps=settings["eps"],
+            weight_decay=self.weight_decay,
+            eps=self.eps,
             maximize=False,
         )
         for parameter in parameters:
@@ -63,17 +70,23 @@ class FusedUpdate:
         """The parameters and what AdamW keeps for each: mean gradients, mean squares, steps."""
         return _columns(self._all_rows())
 
-    def _all_rows(self) -> list[Row]:
-        if self._rows is None:  # not before it is needed: a checkpoint brings other tensors
-            self._rows = [self._row(parameter) for parameter in self.parameters]
-        return self._rows
+    def state(self) -> list[dict[str, Tensor]]:
+        """What AdamW keeps for each parameter, as its `state_dict` names it."""
+        return [dict(zip(_KEPT, kept, strict=True)) for _, *kept in self._all_rows()]
 
-    def _row(self, parameter: Tensor) -> Row:
-        state = self.optimizer.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), device=parameter.device)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        return parameter, state["exp_avg"], state["exp_avg_sq"], state["step"]
+    @torch.no_grad()
+    def restore(self, state: Sequence[Mapping[str, Tensor]]) -> None:
+        """Go back to where `state` was taken."""
+        for row, saved in zip(self.state(), state, strict=True):
+            for key, value in saved.items():
+                row[key].copy_(value)
+
+    def _all_rows(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = [
+                (p, torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device)) for p in self.parameters
+            ]
+        return self._rows
 
     @staticmethod
     def _excess(gradients: list[Tensor], clip: float) -> Tensor:

@@ -62,8 +62,7 @@ def test_compiled_steps_are_the_steps_of_the_same_draws() -> None:
     updates, emas = [], []
     for model in models:
         parameters = list(model.parameters())
-        optimizer = torch.optim.AdamW(parameters, weight_decay=0.1, fused=True)
-        updates.append(FusedUpdate(optimizer, parameters, clip=0.5))
+        updates.append(FusedUpdate(parameters, clip=0.5, weight_decay=0.1))
         emas.append(EMA(parameters, 0.9))
     compiled = CompiledStep(models[0], built.loss, updates[0], emas[0])
     for step in range(1, 6):
