@@ -1,5 +1,8 @@
 """A run for a test to kill; a module of its own, for a process that is started afresh imports it by name."""
 
+import tempfile
+from pathlib import Path
+
 import torch
 
 import flowkit as fk
@@ -16,3 +19,10 @@ def train(folder):
     """What a scheduler starts again and again."""
     torch.set_num_threads(1)
     pipeline().fit(folder, resume=(folder / "config.yaml").exists())
+
+
+def warm_up():
+    """Import what a run needs, once for all processes that are forked from this one."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline().fit(Path(folder) / "run")

@@ -1,6 +1,7 @@
 """The `flowkit` command."""
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -71,6 +72,7 @@ def main() -> None:
         _log_everything()
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
     _warn_in_words()
+    _wait_asleep()
     try:
         app()
     except FlowkitError as error:
@@ -83,6 +85,15 @@ def main() -> None:
     except Exception as error:
         _report(error, debug)
         sys.exit(1)
+
+
+def _wait_asleep() -> None:
+    """Let PyTorch's threads sleep while they wait for one another, if the environment does not say what to do.
+
+    By default they spin, and where others want the processor too, they spin away the time of the thread they wait for:
+    a step of a small U-Net on two busy cores took 1.16 s, and 0.2 s asleep. OpenMP reads this when PyTorch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _warn_in_words() -> None:

@@ -31,6 +31,7 @@ class TrainingSettings(_Section):
         0.0, ge=0, lt=1, description="probability that a sample trains without its condition"
     )
     mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="Accelerate's mixed precision")
+    compile: bool = Field(False, description="compile the step: slow to start, then faster")
     seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the data order and the noise")
     log_every: Positive = Field(50, description="steps between fetches of the loss")
     checkpoint_every: Positive = Field(1000, description="steps between checkpoints")

@@ -26,5 +26,8 @@ class EMA:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the parameters after `step` steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+        torch._foreach_lerp_(self.averages, self.parameters, self.weight(step))
+
+    def weight(self, step: int) -> float:
+        """1 - decay: how much the averages move towards the parameters after `step` steps."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))

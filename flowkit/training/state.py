@@ -15,6 +15,7 @@ from ..random import ShareGenerator, derive_seed
 from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
+from .update import Update
 
 __all__ = ["ResumableState"]
 
@@ -28,7 +29,7 @@ class ResumableState:
     Arguments:
         model: What is trained.
         loss: May have learned something.
-        optimizer: As torch made it.
+        update: Keeps the optimizer's state.
         ema: The averaged weights.
         pairs: Where the stream of pairs is.
         generator: What the loss draws from.
@@ -40,14 +41,14 @@ class ResumableState:
         self,
         model: Model,
         loss: Loss,
-        optimizer: torch.optim.Optimizer,
+        update: Update,
         ema: EMA,
         pairs: Pairs,
         generator: torch.Generator,
         accelerator: Accelerator,
         facts: Mapping[str, Any],
     ) -> None:
-        self.model, self.loss, self.optimizer, self.ema = model, loss, optimizer, ema
+        self.model, self.loss, self.update, self.ema = model, loss, update, ema
         self.pairs, self.generator, self.accelerator, self.facts = pairs, generator, accelerator, dict(facts)
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
 
@@ -111,12 +112,11 @@ class ResumableState:
         averages = checkpoint.tensors("ema")
         for name, average in zip(self.names, self.ema.averages, strict=True):
             average.copy_(averages[name])
-        state = self.optimizer.state_dict()
-        index = {name: i for i, name in enumerate(self.names)}
+        kept: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
         for key, value in checkpoint.tensors("optimizer").items():
             name, _, entry = key.rpartition("/")
-            state["state"].setdefault(index[name], {})[entry] = value
-        self.optimizer.load_state_dict(state)
+            kept[name][entry] = value
+        self.update.restore(list(kept.values()))
         as_many = facts["processes"] == self.accelerator.num_processes
         random = checkpoint.tensors(f"random-{self.accelerator.process_index % facts['processes']}")
         self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
@@ -142,12 +142,8 @@ class ResumableState:
         return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
-        state = self.optimizer.state_dict()["state"]
-        return {
-            f"{self.names[index]}/{key}": torch.as_tensor(value)
-            for index, entries in state.items()
-            for key, value in entries.items()
-        }
+        kept = zip(self.names, self.update.state(), strict=True)
+        return {f"{name}/{key}": value for name, entries in kept for key, value in entries.items()}
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

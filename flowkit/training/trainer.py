@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition, select_condition
 from ..config.sections import TrainingSettings
-from ..errors import ConfigError, TrainingError, TrainingInterrupted
+from ..errors import ConfigError, FlowkitWarning, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -30,12 +30,14 @@ from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
+from .compiled import CompiledStep, compile_step
 from .distributed import average_gradients, check_plain, check_shares, make_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
 from .pairs import Pairs
 from .state import ResumableState
+from .update import AcceleratedUpdate, FusedUpdate, Update
 from .writer import CheckpointWriter
 
 __all__ = ["Trainer"]
@@ -94,19 +96,18 @@ class Trainer:
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.ema = EMA(self.parameters, settings.ema_decay)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda", "mps") or None,
-        )
         self._network = model.network
         in_network = set(self._network.parameters())
         self._apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
-        self._clip = nn.utils.clip_grad_norm_ if self._plain else self.accelerator.clip_grad_norm_
+        has_kernel = self._plain and device.type in ("cpu", "cuda")
+        self.update: Update = (FusedUpdate if has_kernel else AcceleratedUpdate)(
+            self.parameters, settings.gradient_clip, settings.weight_decay
+        )
+        alone = world == settings.accumulate == 1 and settings.mixed_precision == "no"
+        self._compiled = compile_step(model, loss, self.update, self.ema, alone) if settings.compile else None
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
@@ -116,7 +117,7 @@ class Trainer:
             of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
         self.resumable = ResumableState(
-            model, loss, self.optimizer, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
+            model, loss, self.update, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
         )
         self.step = 0
         self._rate = 0.0
@@ -142,8 +143,7 @@ class Trainer:
                 self._restore(checkpoint)
             with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, Accelerate has not
                 warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
-                prepared, optimizer = self.accelerator.prepare(self._network, self.optimizer)
-            self.optimizer = self.optimizer if self._plain else optimizer
+                prepared = self.update.prepare(self.accelerator, self._network)
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
             with together(self.accelerator):
@@ -208,16 +208,28 @@ class Trainer:
                 )
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        loss = self._differentiate(x0, z, y)
-        if self.settings.gradient_clip is not None:
-            self._clip(self.parameters, self.settings.gradient_clip)
         self._rate = self._learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        if self._compiled is not None:
+            try:
+                return self._compiled(x0, z, y, self._rate, self.ema.weight(self.step + 1))
+            except Exception as error:
+                self._give_up_compiling(self._compiled, error)
+        loss = self._differentiate(x0, z, y)
+        self.update(self._rate)
         self.ema.update(self.step + 1)
         return loss
+
+    def _give_up_compiling(self, compiled: CompiledStep, error: Exception) -> None:
+        """Go on without, if it was the compiler that failed; an error of the step itself comes up again there."""
+        if compiled.has_run:
+            raise error
+        self._compiled = None
+        reason = " ".join(str(error).split())[:300]
+        warnings.warn(
+            f"training.compile: this step cannot be compiled and runs as it is: {type(error).__name__}: {reason}",
+            FlowkitWarning,
+            stacklevel=2,
+        )
 
     def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         """The gradient of the mean loss, piece by piece; the mean loss."""

@@ -2,9 +2,6 @@
 
 import math
 
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
-
 from flowkit import Batch, Metric
 
 __all__ = ["Wasserstein"]
@@ -30,6 +27,9 @@ class Wasserstein(Metric):
 
     def measure(self, generated: Batch, real: Batch) -> float:
         """W_2 of the two samples, conditions left aside."""
+        from scipy.optimize import linear_sum_assignment  # here, for training that measures at its end starts sooner
+        from scipy.spatial.distance import cdist
+
         x, z = (batch.z.detach().cpu().flatten(1).double() for batch in (generated, real))
         if not (x.isfinite().all() and z.isfinite().all()):
             return math.nan

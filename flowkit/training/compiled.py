@@ -1,0 +1,149 @@
+"""A training step as one compiled function."""
+
+import os
+import shutil
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from ..conditions import Condition
+from ..errors import ConfigError
+from ..interfaces.loss import Loss
+from ..model import Model
+from .ema import EMA
+from .update import FusedUpdate, Update
+
+__all__ = ["CompiledStep", "compile_step"]
+
+
+def compile_step(model: Model, loss: Loss, update: Update, ema: EMA, alone: bool) -> "CompiledStep":
+    """The step as a function that is compiled when it is called first.
+
+    Arguments:
+        model: What is trained.
+        loss: What it regresses.
+        update: What it does to the weights.
+        ema: The averages.
+        alone: Whether one process takes a batch in one piece, without mixed precision.
+
+    Raises:
+        ConfigError: That cannot be compiled, or there is no C++ compiler.
+    """
+    if not (alone and isinstance(update, FusedUpdate)):
+        raise ConfigError(
+            "training.compile: works in one process, on a CPU or a CUDA device, without mixed precision, and with "
+            "training.accumulate = 1"
+        )
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl")):
+        raise ConfigError(
+            "training.compile: needs a C++ compiler, and there is none: install g++ or clang, name one in the "
+            "environment variable CXX, or leave the setting out"
+        )
+    return CompiledStep(model, loss, update, ema)
+
+
+class CompiledStep:
+    r"""Loss, gradient, clipping, AdamW and the average of the weights, by `torch.compile` as one function.
+
+    A small network spends most of a step between operations, in Python and in autograd's bookkeeping; of one function
+    that is paid once, and elementwise operations in a row become one loop. With m, v, the decays b1, b2, the rate r
+    and the weight decay w, step k is what AdamW does,
+
+    $$m \leftarrow b_1 m + (1 - b_1) g, \quad v \leftarrow b_2 v + (1 - b_2) g^2, \quad
+    \theta \leftarrow (1 - r w)\,\theta - \frac{r}{1 - b_1^k}\, \frac{m}{\sqrt{v / (1 - b_2^k)} + \epsilon}.$$
+
+    The loss draws from PyTorch's own generator, for a compiled function can be given no other; the trainer seeds and
+    saves that one too.
+
+    Arguments:
+        model: What is trained.
+        loss: What it regresses.
+        update: The weights, with the settings and the state of AdamW.
+        ema: The averages.
+
+    References:
+        Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2. https://arxiv.org/abs/1711.05101
+    """
+
+    has_run = False
+    """Whether it has taken a step, and so can be compiled."""
+
+    def __init__(self, model: Model, loss: Loss, update: FusedUpdate, ema: EMA) -> None:
+        self._mean_loss = _MeanLoss(model, loss)
+        self._update, self._averages = update, ema.averages
+        self._named: dict[str, Tensor] = {f"model.{name}": p for name, p in model.named_parameters() if p.requires_grad}
+        device = model.data_mean.device
+        # Numbers that change are tensors: a function is compiled anew for other numbers.
+        self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
+        self._compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options={"fallback_random": True})
+
+    def __call__(self, x0: Tensor, z: Tensor, y: Condition, rate: float, weight: float) -> Tensor:
+        """Take a step; returns the mean loss.
+
+        Arguments:
+            x0: Draws of p_init.
+            z: Data points.
+            y: Conditions.
+            rate: The learning rate.
+            weight: How much the averages move towards the weights.
+        """
+        self._rate.fill_(rate)
+        self._weight.fill_(weight)
+        _, means, squares, steps = self._update.rows()
+        loss: Tensor = self._compiled(x0, z, y, means, squares, steps)
+        self.has_run = True
+        return loss
+
+    def _step(
+        self, x0: Tensor, z: Tensor, y: Condition, means: list[Tensor], squares: list[Tensor], steps: list[Tensor]
+    ) -> Tensor:
+        gradient, loss = grad_and_value(self._loss_of)(self._named, x0, z, y)
+        with torch.no_grad():
+            self._adamw(list(gradient.values()), list(self._named.values()), means, squares, steps)
+        return loss.detach()
+
+    def _loss_of(self, parameters: dict[str, Tensor], x0: Tensor, z: Tensor, y: Condition) -> Tensor:
+        return functional_call(self._mean_loss, parameters, (x0, z, y))
+
+    def _adamw(
+        self,
+        gradients: list[Tensor],
+        parameters: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+        steps: list[Tensor],
+    ) -> None:
+        (beta1, beta2), eps = self._update.betas, self._update.eps
+        clip, decay = self._update.clip, self._update.weight_decay
+        if clip is not None:
+            norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+            gradients = list(torch._foreach_div(gradients, (norm / clip).clamp(min=1.0)))
+        torch._foreach_add_(steps, 1)
+        k = steps[0].double()
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+        spread = torch._foreach_sqrt(squares)
+        torch._foreach_div_(spread, (1 - beta2**k).sqrt())
+        torch._foreach_add_(spread, eps)
+        move = torch._foreach_div(means, spread)
+        torch._foreach_mul_(move, self._rate / (1 - beta1**k))
+        if decay:
+            torch._foreach_mul_(parameters, 1 - self._rate * decay)
+        torch._foreach_sub_(parameters, move)
+        gap = torch._foreach_sub(parameters, self._averages)
+        torch._foreach_mul_(gap, self._weight)
+        torch._foreach_add_(self._averages, gap)
+
+
+class _MeanLoss(nn.Module):
+    """The mean loss as a module, whose parameters a function can be given."""
+
+    def __init__(self, model: Model, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
+        """A number."""
+        return self.loss(self.model, x0, z, y, None).mean()
