@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .divergence import ExactDivergence as ExactDivergence
     from .divergence import Hutchinson as Hutchinson
     from .divergence import HutchPlusPlus as HutchPlusPlus
+    from .doctor.diagnose import diagnose as diagnose
+    from .doctor.finding import Finding as Finding
     from .dynamics import ODE as ODE
     from .dynamics import SDE as SDE
     from .dynamics import Dynamics as Dynamics
@@ -99,6 +101,8 @@ _MODULES = {
         "HutchPlusPlus",
         "Hutchinson",
     ),
+    "doctor.diagnose": ("diagnose",),
+    "doctor.finding": ("Finding",),
     "dynamics": (
         "ODE",
         "SDE",

@@ -11,6 +11,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .components import list_components, plugins
+from .doctor import doctor
 from .runs import runs
 from .sampling import evaluate, sample
 from .schema import schema
@@ -34,6 +35,7 @@ app.command()(show)
 app.command()(plugins)
 app.command()(runs)
 app.command()(schema)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
