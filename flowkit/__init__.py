@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     from .pipeline.pipeline import Pipeline as Pipeline
     from .pipeline.runs import RunState as RunState
     from .pipeline.runs import list_runs as list_runs
+    from .profiling.profile import Profile as Profile
+    from .profiling.sampling import profile_sampling as profile_sampling
+    from .profiling.training import profile as profile
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import randn_like as randn_like
@@ -172,6 +175,9 @@ _MODULES = {
     "pipeline.create": ("create",),
     "pipeline.pipeline": ("Pipeline",),
     "pipeline.runs": ("RunState", "list_runs"),
+    "profiling.profile": ("Profile",),
+    "profiling.sampling": ("profile_sampling",),
+    "profiling.training": ("profile",),
     "random": (
         "BlockGenerator",
         "Generator",

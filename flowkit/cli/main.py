@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .components import list_components, plugins
 from .doctor import doctor
+from .profile import profile
 from .runs import runs
 from .sampling import evaluate, sample
 from .schema import schema
@@ -36,6 +37,7 @@ app.command()(plugins)
 app.command()(runs)
 app.command()(schema)
 app.command()(doctor)
+app.command()(profile)
 
 
 def _version(wanted: bool) -> None:
