@@ -9,9 +9,19 @@ from pathlib import Path
 import torch
 from torch.autograd import DeviceType
 
+from ..errors import ConfigError
 from .ranges import PREFIX, REST, STEP, self_seconds
 
-__all__ = ["Operator", "Part", "Profile", "milliseconds", "new_profiler", "read_profile", "write_profile"]
+__all__ = [
+    "Operator",
+    "Part",
+    "Profile",
+    "check_count",
+    "milliseconds",
+    "new_profiler",
+    "read_profile",
+    "write_profile",
+]
 
 _OPERATORS = 12
 
@@ -81,9 +91,10 @@ class Profile:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else ""
+        cost = f"{self.slowdown - 1:+.0%}" if self.slowdown > 1 else "it costs less than these times scatter"
         lines = [
             f"{self.what} on {self.device}{threads}: {milliseconds(self.seconds)} ms, {1 / self.seconds:.3g} a second",
-            f"with the profiler {milliseconds(self.profiled_seconds)} ms ({self.slowdown - 1:+.0%}), as below: "
+            f"with the profiler {milliseconds(self.profiled_seconds)} ms ({cost}), as below: "
             f"medians of {self.count}, operators on average",
             "",
             f"{'part':<24}{'ms':>9}{'share':>8}",
@@ -97,6 +108,12 @@ class Profile:
         if self.memory is not None:
             lines += ["", f"memory  {self.memory / 2**20:.0f} MiB at the peak"]
         return "\n".join(lines)
+
+
+def check_count(what: str, count: int) -> None:
+    """Refuse to profile nothing."""
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(f"{what} should be a whole number of at least 1; got {count!r}")
 
 
 def milliseconds(seconds: float) -> str:

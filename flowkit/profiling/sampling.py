@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..interfaces.predictor import Predictor
-from ..pipeline.arguments import check_whole
 from ..random import BLOCK
 from ..sampling import Cost
 from ..threads import suitable_threads
-from .profile import Profile, new_profiler, read_profile, write_profile
+from .profile import Profile, check_count, new_profiler, read_profile, write_profile
 from .ranges import Marked, Marker
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 3, folder: str | Path 
     Example:
         >>> print(profile_sampling(pipeline))
     """
-    check_whole("the number of batches", batches)
+    check_count("batches", batches)
     n = math.ceil(pipeline.config["sampling"]["batch_size"] / BLOCK) * BLOCK
     marker, profiler = Marker(pipeline.device), new_profiler(pipeline.device, batches, warm_up=1)
     pipeline.sample(n)

@@ -12,9 +12,8 @@ import torch
 from ..batch import Batch
 from ..config.sections import TrainingSettings
 from ..errors import ConfigError, TrainingInterrupted
-from ..pipeline.arguments import check_whole
 from ..processes import launched
-from .profile import Profile, new_profiler, read_profile, write_profile
+from .profile import Profile, check_count, new_profiler, read_profile, write_profile
 from .ranges import Marked, Marker
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ PARTS = (DATA, SOURCE, COUPLING, LOSS, NETWORK, BACKWARD, CLIP, OPTIMIZER, AVERA
 _UNWATCHED = 10
 """Steps before anything is timed: memory is allocated, and kernels are chosen."""
 _WARM_UP = 3
-"""Profiled steps that do not count: the first are slower."""
+"""Steps in which the profiler gets ready."""
 
 
 def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = None) -> Profile:
@@ -52,7 +51,7 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
     """
     from ..training.trainer import Trainer
 
-    check_whole("the number of steps", steps)
+    check_count("steps", steps)
     if launched().world > 1:
         raise ConfigError("profile one process: its ranges say nothing of the others")
     settings = TrainingSettings(**pipeline.config["training"])
@@ -97,7 +96,8 @@ class _WatchedBatches(Iterator[Batch]):
         self.marker = Marker(trainer.accelerator.device)
         self.profiler = new_profiler(trainer.accelerator.device, steps, _WARM_UP)
         self.threads = 1
-        self._begun, self._starts, self._handles = 0, list[float](), list[Any]()
+        self._begun, self._profiling = 0, False
+        self._starts, self._handles = list[float](), list[Any]()
         trainer.batches = self  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
@@ -119,6 +119,7 @@ class _WatchedBatches(Iterator[Batch]):
             self.threads = torch.get_num_threads()
             self._mark()
             self.profiler.start()
+            self._profiling = True
         else:
             self.marker.wait()
             self.profiler.step()
@@ -137,7 +138,8 @@ class _WatchedBatches(Iterator[Batch]):
         """Take the marks off what outlives the trainer."""
         for handle in self._handles:
             handle.remove()
-        self.profiler.stop()
+        if self._profiling:
+            self.profiler.stop()
 
     def _mark(self) -> None:
         """Put a range around each thing that a step calls."""
