@@ -30,7 +30,7 @@ def profile(
     ] = None,
     sampling: Annotated[bool, typer.Option("--sampling", help="Sampling in place of training.")] = False,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of training to profile (50), or batches of samples (3).", min=1)
+        int | None, typer.Option(help="Steps of training to profile (50), or batches of samples (1).", min=1)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where pictures and traces go; profiles/NAME by default.")] = None,
 ) -> None:
@@ -48,7 +48,7 @@ def profile(
     pipeline = Pipeline(settled, plugins)
     folder = out or Path("profiles") / Path(config.rpartition("/")[2]).stem
     if sampling:
-        found = profile_sampling(pipeline, steps or 3, folder)
+        found = profile_sampling(pipeline, steps or 1, folder)
     else:
         found = profile_training(pipeline, steps or 50, folder)
     print(found)

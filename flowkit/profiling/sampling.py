@@ -25,7 +25,7 @@ __all__ = ["profile_sampling"]
 SOURCE, MODEL, GUIDANCE, INTEGRATOR = PARTS = ("source", "model", "guidance", "integrator")
 
 
-def profile_sampling(pipeline: "Pipeline", batches: int = 3, folder: str | Path | None = None) -> Profile:
+def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path | None = None) -> Profile:
     """Draw some batches of samples, and see where their time goes.
 
     Arguments:
@@ -39,15 +39,15 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 3, folder: str | Path 
     check_count("batches", batches)
     n = math.ceil(pipeline.config["sampling"]["batch_size"] / BLOCK) * BLOCK
     marker, profiler = Marker(pipeline.device), new_profiler(pipeline.device, batches, warm_up=1)
-    pipeline.sample(n)
+    pipeline.sample(BLOCK)
     plain, cost = [], Cost()
     for _ in range(batches):
         start = time.perf_counter()
         pipeline.sample(n, cost=cost)  # ends on the CPU, and so waits for the device
         plain.append(time.perf_counter() - start)
     with _marked(pipeline, marker), profiler:
-        for _ in range(1 + batches):
-            pipeline.sample(n)
+        for size in (BLOCK, *[n] * batches):  # the first is the warm-up of the profiler
+            pipeline.sample(size)
             profiler.step()
     what, evaluations = f"a batch of {n} samples", cost.evaluations / batches
     with suitable_threads(pipeline.model):

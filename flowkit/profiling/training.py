@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ _WARM_UP = 3
 def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = None) -> Profile:
     """Train for some steps, and see where their time goes. Afterwards the pipeline is as it was.
 
-    `steps` steps are timed by the clock alone, and then as many under `torch.profiler`, which tells how much it costs.
-    Callbacks and checkpoints are left out.
+    As many steps are timed by the clock alone before and after those under `torch.profiler`, which tells how much it
+    costs. Callbacks and checkpoints are left out.
 
     Arguments:
         pipeline: What would be trained.
@@ -55,7 +56,7 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
     if launched().world > 1:
         raise ConfigError("profile one process: its ranges say nothing of the others")
     settings = TrainingSettings(**pipeline.config["training"])
-    enough = max(settings.steps, _UNWATCHED + 2 * steps + _WARM_UP + 1)
+    enough = max(settings.steps, _UNWATCHED + 3 * steps + _WARM_UP + 1)
     settings = settings.model_copy(update={"steps": enough, "checkpoint_every": enough})
     with _as_it_was(pipeline), tempfile.TemporaryDirectory() as unused:
         trainer = Trainer(
@@ -88,7 +89,7 @@ class _WatchedBatches(Iterator[Batch]):
 
     Arguments:
         trainer: Has its batches replaced by these.
-        steps: How many steps are timed, and then profiled.
+        steps: How many steps are timed, then profiled, then timed.
     """
 
     def __init__(self, trainer: "Trainer", steps: int) -> None:
@@ -96,50 +97,57 @@ class _WatchedBatches(Iterator[Batch]):
         self.marker = Marker(trainer.accelerator.device)
         self.profiler = new_profiler(trainer.accelerator.device, steps, _WARM_UP)
         self.threads = 1
-        self._begun, self._profiling = 0, False
-        self._starts, self._handles = list[float](), list[Any]()
+        self._begun = 0
+        self._times: tuple[list[float], list[float]] = ([], [])  # before and after what is profiled
+        self._originals: dict[str, Any] = {}
+        self._handles: list[Any] = []
         trainer.batches = self  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.batches, name)
 
     def __next__(self) -> Batch:
-        timed = self._begun - _UNWATCHED  # steps that the clock has begun to time
-        profiled = timed - self.steps
-        self._begun += 1
-        if profiled < 0:
-            if timed == 0:
-                self.marker.wait()
-            if timed >= 0:
-                self._starts.append(time.perf_counter())
-            return next(self.batches)
-        if profiled == 0:
-            self.marker.wait()
-            self._starts.append(time.perf_counter())
-            self.threads = torch.get_num_threads()
+        step, self._begun = self._begun - _UNWATCHED, self._begun + 1
+        begin, end = self.steps, 2 * self.steps + _WARM_UP
+        before, after = self._times
+        if 0 <= step <= begin:
+            self._note_time(before, is_end=step in (0, begin))
+        if step == begin:
             self._mark()
             self.profiler.start()
-            self._profiling = True
-        else:
+        elif begin < step <= end:
             self.marker.wait()
             self.profiler.step()
-        if profiled == _WARM_UP + self.steps:
+        if step == end:
+            self.close()
+        if step >= end:
+            self._note_time(after, is_end=step in (end, end + self.steps))
+        if step == end + self.steps:
             raise _Done
-        with self.marker.range(DATA):
-            return next(self.batches)
+        if begin <= step < end:
+            with self.marker.range(DATA):
+                return next(self.batches)
+        return next(self.batches)
 
     def plain_seconds(self) -> list[float]:
         """What the steps took that only the clock has seen."""
         if self.trainer.accelerator.device.type == "cpu":
-            return [end - start for start, end in zip(self._starts, self._starts[1:], strict=False)]
-        return [(self._starts[-1] - self._starts[0]) / self.steps]  # in between nobody waited for the device
+            return [end - start for times in self._times for start, end in pairwise(times)]
+        return [(times[-1] - times[0]) / self.steps for times in self._times]  # in between nobody waited for the device
 
     def close(self) -> None:
-        """Take the marks off what outlives the trainer."""
+        """Stop watching, and take the marks off."""
+        if self._originals:
+            self.profiler.stop()
         for handle in self._handles:
             handle.remove()
-        if self._profiling:
-            self.profiler.stop()
+        vars(self.trainer).update(self._originals)
+        self._handles, self._originals = [], {}
+
+    def _note_time(self, times: list[float], is_end: bool) -> None:
+        if is_end:
+            self.marker.wait()
+        times.append(time.perf_counter())
 
     def _mark(self) -> None:
         """Put a range around each thing that a step calls."""
@@ -153,7 +161,9 @@ class _WatchedBatches(Iterator[Batch]):
             "optimizer": Marked(trainer.optimizer, marker, OPTIMIZER, "step", "zero_grad"),
             "ema": Marked(trainer.ema, marker, AVERAGE, "update"),
         }
+        self._originals = {name: getattr(trainer, name) for name in replaced}
         vars(trainer).update(replaced)
+        self.threads = torch.get_num_threads()
         self._handles = _mark_module(trainer.model.network, marker, NETWORK)
 
 

@@ -4,7 +4,8 @@ A page is run from top to bottom in an empty folder, in one Python namespace:
 
 - `python` is executed; a `text` block right after it holds what it prints, numbers to within a fifth, and `...`
   anything.
-- `bash` lines that call `flowkit` are run in this process, training and profiling with a handful of steps; pip and the like are not.
+- `bash` lines that call `flowkit` are run in this process, training and profiling with few steps; pip and the like
+  are not.
 - `yaml` is read by flowkit; data are filled in where a block leaves them out.
 - A block whose first line is a comment with a file name is written to that file instead. A `pyproject.toml` among them
   makes the folder look installed, so that flowkit discovers the example package by its entry point.

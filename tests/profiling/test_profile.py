@@ -156,7 +156,7 @@ def test_mixed_precision_is_profiled_too(tiny):
     assert {*TRAINING} <= {part.name for part in profile.parts}
 
 
-def test_steps_are_first_timed_without_the_profiler(tiny):
+def test_steps_are_timed_without_the_profiler_before_and_after(tiny):
     pipeline, seen = tiny.build(), []
     pair = pipeline.coupling.pair
 
@@ -167,7 +167,7 @@ def test_steps_are_first_timed_without_the_profiler(tiny):
     pipeline.coupling.pair = watched
     fk.profile(pipeline, steps=4)
     without = training._UNWATCHED + 4
-    assert seen == [False] * (without + training._WARM_UP) + [True] * 4
+    assert seen == [False] * (without + training._WARM_UP) + [True] * 4 + [False] * 4
 
 
 def test_the_pipeline_is_as_it_was_and_trains_as_if_nothing_had_been(tiny, tmp_path):
