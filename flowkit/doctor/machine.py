@@ -74,8 +74,8 @@ def cores() -> Iterator[Finding]:
             f"export OMP_NUM_THREADS={usable}",
         )
         return
-    if "OMP_NUM_THREADS" in os.environ:
-        yield ok("threads", f"{threads}, for OMP_NUM_THREADS says so")
+    if asked := os.environ.get("OMP_NUM_THREADS"):
+        yield ok("threads", f"{threads}, with OMP_NUM_THREADS={asked}")
         return
     if threads == 1:
         yield ok("threads", "1")

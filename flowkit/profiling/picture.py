@@ -69,5 +69,5 @@ def _draw_operators(ax: "Axes", profile: Profile) -> None:
 
 
 def _short(name: str) -> str:
-    name = name.removeprefix("autograd::engine::evaluate_function: ").removeprefix("aten::")
+    name = name.replace("autograd::engine::evaluate_function: ", "engine: ").removeprefix("aten::")
     return name if len(name) <= 30 else f"{name[:28]}…"
