@@ -69,5 +69,6 @@ def _draw_operators(ax: "Axes", profile: Profile) -> None:
 
 
 def _short(name: str) -> str:
-    name = name.replace("autograd::engine::evaluate_function: ", "engine: ").removeprefix("aten::")
+    name = name.replace("autograd::engine::evaluate_function: ", "engine: ")
+    name = name.removeprefix("aten::").removeprefix("torch::autograd::")
     return name if len(name) <= 30 else f"{name[:28]}…"
