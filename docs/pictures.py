@@ -1,7 +1,7 @@
 """Draws every picture in docs/images: `python docs/pictures.py [NAME ...]`, all of them by default.
 
-`moons` trains the recipe of that name, which takes a minute. The others are what the page of their name draws: the
-page's Python blocks are run, and the picture that they save is taken.
+`moons` trains the recipe of that name, which takes a minute, and `profile` profiles it. The others are what the page of
+their name draws: the page's Python blocks are run, and the picture that they save is taken.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ POINTS, WAYS, FRAME = 2000, 120, 1.7
 def main(names: list[str]) -> None:
     """Draw the pictures of these names."""
     IMAGES.mkdir(exist_ok=True)
-    for name in names or ["moons", *PAGES]:
+    for name in names or [*DRAWN, *PAGES]:
         with _empty_folder():
-            picture = draw_moons() if name == "moons" else draw_page(name)
+            picture = DRAWN[name]() if name in DRAWN else draw_page(name)
             shutil.copy(picture, IMAGES / picture.name)
         print(f"{IMAGES / picture.name}: {(IMAGES / picture.name).stat().st_size / 1000:.0f} kB")
 
@@ -68,6 +68,15 @@ def draw_moons() -> Path:
         ax.spines[:].set_color("#d0d0d0")
     figure.savefig("moons.png", dpi=100)
     return Path("moons.png")
+
+
+def draw_profile() -> Path:
+    """Where the time of a training step goes."""
+    fk.profile(fk.Pipeline.builder().recipe("moons").build(), steps=100, folder=".")
+    return Path("profile.png")
+
+
+DRAWN = {"moons": draw_moons, "profile": draw_profile}
 
 
 @contextlib.contextmanager

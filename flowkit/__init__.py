@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .divergence import ExactDivergence as ExactDivergence
     from .divergence import Hutchinson as Hutchinson
     from .divergence import HutchPlusPlus as HutchPlusPlus
+    from .doctor.diagnose import diagnose as diagnose
+    from .doctor.finding import Finding as Finding
     from .dynamics import ODE as ODE
     from .dynamics import SDE as SDE
     from .dynamics import Dynamics as Dynamics
@@ -72,6 +74,9 @@ if TYPE_CHECKING:
     from .pipeline.pipeline import Pipeline as Pipeline
     from .pipeline.runs import RunState as RunState
     from .pipeline.runs import list_runs as list_runs
+    from .profiling.profile import Profile as Profile
+    from .profiling.sampling import profile_sampling as profile_sampling
+    from .profiling.training import profile as profile
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import ShareGenerator as ShareGenerator
@@ -105,6 +110,8 @@ _MODULES = {
         "HutchPlusPlus",
         "Hutchinson",
     ),
+    "doctor.diagnose": ("diagnose",),
+    "doctor.finding": ("Finding",),
     "dynamics": (
         "ODE",
         "SDE",
@@ -175,6 +182,9 @@ _MODULES = {
     "pipeline.create": ("create",),
     "pipeline.pipeline": ("Pipeline",),
     "pipeline.runs": ("RunState", "list_runs"),
+    "profiling.profile": ("Profile",),
+    "profiling.sampling": ("profile_sampling",),
+    "profiling.training": ("profile",),
     "random": (
         "BlockGenerator",
         "Generator",

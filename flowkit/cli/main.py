@@ -14,8 +14,10 @@ from .. import __version__
 from ..errors import ConfigError, FlowkitError, FlowkitWarning
 from .check import check
 from .components import list_components, plugins
+from .doctor import doctor
 from .extensions import CommandGroup
 from .new import new
+from .profile import profile
 from .report import report
 from .runs import runs
 from .sampling import evaluate, sample
@@ -44,6 +46,8 @@ app.command()(runs)
 app.command()(schema)
 app.command()(new)
 app.command()(check)
+app.command()(doctor)
+app.command()(profile)
 
 
 def _version(wanted: bool) -> None:

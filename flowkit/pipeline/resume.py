@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..config.config import COMPONENTS
+from ..config.sections import TrainingSettings
 from ..errors import ConfigError, Problem
 
 __all__ = ["check_same"]
@@ -17,6 +18,9 @@ def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With every setting that differs.
     """
+    # Settings that are younger than the run are as they would be if nobody had named them.
+    defaults = TrainingSettings().model_dump(mode="json")
+    stored = dict(stored) | {"training": defaults | dict(stored.get("training") or {})}
     differences = [
         Problem(where, f"the run was started with {before!r} and cannot go on with {now!r}")
         for section in (*COMPONENTS, "training")

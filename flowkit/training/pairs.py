@@ -74,6 +74,11 @@ class Pairs(Iterator[Pair]):
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
+    @property
+    def are_prepared_ahead(self) -> bool:
+        """Whether a thread prepares them."""
+        return self._thread is not None
+
     def __next__(self) -> Pair:
         if self._thread is None:
             return self._make()

@@ -4,7 +4,8 @@ A page is run from top to bottom in an empty folder, in one Python namespace:
 
 - `python` is executed; a `text` block right after it holds what it prints, numbers to within a fifth, and `...`
   anything.
-- `bash` lines that call `flowkit` are run in this process, training with a handful of steps; pip and the like are not.
+- `bash` lines that call `flowkit` are run in this process, training and profiling with few steps; pip and the like
+  are not.
 - `yaml` is read by flowkit; data are filled in where a block leaves them out.
 - A block whose first line is a comment with a file name is written to that file instead. A `pyproject.toml` among them
   makes the folder look installed, so that flowkit discovers the example package by its entry point.
@@ -40,15 +41,19 @@ FILE = re.compile(r"# (?P<name>[\w/.-]+\.(?:py|toml|yaml))\b")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]\d+)?")
 UNTRIED = ("pip", "pytest", "python", "cd", "mkdocs", "accelerate", "ACCELERATE_USE_CPU=true")
 """Programs of bash blocks that are not run; what they pass to flowkit is still checked."""
-QUICK = [
-    "training.steps=4",
-    "training.batch_size=32",
-    "training.log_every=2",
-    "sampling.steps=3",
-    "evaluation.samples=32",
-    "evaluation.repeats=1",
-    "--no-report",
-]
+QUICK = {
+    "train": [
+        "training.steps=4",
+        "training.batch_size=32",
+        "training.log_every=2",
+        "sampling.steps=3",
+        "evaluation.samples=32",
+        "evaluation.repeats=1",
+        "--no-report",
+    ],
+    "profile": ["--steps=1", "sampling.batch_size=256", "sampling.steps=3"],
+}
+"""What makes a command quick; the last of two values counts."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class PageRun:
             if words[0] != "flowkit":
                 assert words[0] in UNTRIED, f"{where}: neither run nor known"
                 continue
-            quick = QUICK if words[1] == "train" else []
+            quick = QUICK.get(words[1], [])
             out = io.StringIO()
             try:
                 with contextlib.redirect_stdout(out):

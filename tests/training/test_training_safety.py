@@ -126,6 +126,13 @@ class Units(fk.InMemory):
         return fk.Normalization(self.z.mean(0), self.z.std(0))
 
 
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "run")
+    file = tmp_path / "run/config.yaml"
+    file.write_text("".join(line for line in file.open() if "compile:" not in line))
+    tiny.training(steps=30).build().fit(tmp_path / "run", resume=True)
+
+
 def test_a_run_does_not_resume_to_fewer_steps_than_are_done(tiny, tmp_path):
     tiny.build().fit(tmp_path / "run")
     with pytest.raises(fk.ConfigError, match=r"training\.steps: is 10, and 20 steps are done already"):
