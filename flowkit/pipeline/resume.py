@@ -19,7 +19,7 @@ def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         ConfigError: With every setting that differs.
     """
     # Settings that are younger than the run are as they would be if nobody had named them.
-    defaults = TrainingSettings().model_dump(mode="json")
+    defaults = TrainingSettings.model_validate({}).model_dump(mode="json")
     stored = dict(stored) | {"training": defaults | dict(stored.get("training") or {})}
     differences = [
         Problem(where, f"the run was started with {before!r} and cannot go on with {now!r}")
