@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from flowkit.cli.main import main
 
 TINY = [
     "network.width=16",
@@ -157,10 +160,20 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
         (["trian"], ["trian"]),
     ],
 )
-def test_a_mistake_gets_one_clear_message(run, arguments, words):
+def test_a_mistake_gets_one_clear_message(run, arguments, words, monkeypatch, capsys):
     (run / "occupied").mkdir(exist_ok=True)
     (run / "occupied/thesis.tex").write_text("work")
-    output = flowkit(*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else []), cwd=run, code=2)
+    monkeypatch.chdir(run)
+    for name, value in {"COLUMNS": "200", "GOMP_SPINCOUNT": "10000"}.items():  # which the command would set
+        monkeypatch.setenv(name, value)
+    arguments = [*arguments, *(["--out", "runs/new"] if arguments[0] == "train" else [])]
+    monkeypatch.setattr(sys, "argv", ["flowkit", *map(str, arguments)])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    output = "".join(capsys.readouterr())
+    assert ended.value.code == 2, output
+    assert "Traceback" not in output
     for word in words:
         assert word in output
     assert not (run / "runs/new").exists()
