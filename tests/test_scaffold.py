@@ -164,7 +164,7 @@ def test_a_component_whose_name_is_taken_is_called_by_its_qualified_name(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["path", "network", "callback"])
 def test_a_package_of_one_kind_passes_its_tests_and_the_checks(kind, tmp_path):
     package = fk.new_plugin("flowkit-solo", kinds=[kind], folder=tmp_path / "flowkit-solo").folder
     install(package, tmp_path / "site")
@@ -172,7 +172,7 @@ def test_a_package_of_one_kind_passes_its_tests_and_the_checks(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("taken", ["gaussian", "moons", "linear", "velocity"])
+@pytest.mark.parametrize("taken", ["gaussian", "moons"])
 def test_components_work_beside_those_that_have_their_name(taken, tmp_path):
     folder = tmp_path / "flowkit-second"
     package = fk.new_plugin("flowkit-second", kinds=list(KINDS), folder=folder, component=taken).folder

@@ -1,7 +1,6 @@
 """The `flowkit` command."""
 
 import logging
-import os
 import sys
 import traceback
 import warnings
@@ -76,7 +75,6 @@ def main() -> None:
         _log_everything()
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
     _warn_in_words()
-    _spin_briefly()
     try:
         app()
     except FlowkitError as error:
@@ -89,18 +87,6 @@ def main() -> None:
     except Exception as error:
         _report(error, debug)
         sys.exit(1)
-
-
-def _spin_briefly() -> None:
-    """Let PyTorch's threads sleep if they wait long for one another, unless the environment says what to do.
-
-    By default they spin for milliseconds, and where others want the processor too, they spin away the time of the
-    thread they wait for: with one of two cores taken, a small U-Net went from 15 steps a second to less than 2. If they
-    sleep at once it does 8 then, and 9 on an idle machine; with this, 4 and 18. OpenMP (GNU's, on which PyTorch for
-    Linux rests) reads it when PyTorch is imported.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _warn_in_words() -> None:
