@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ..config.files import override
 from ..plugins.manager import installed_plugins
 from .completion import complete_config, complete_override
-from .training import given_config, is_file
+from .training import settled_config
 
 __all__ = ["profile"]
 
@@ -36,11 +35,7 @@ def profile(
 ) -> None:
     """See where the time of a training step goes, or that of sampling."""
     plugins = installed_plugins()
-    written = given_config(config, plugins)
-    given = override(written, overrides or [])
-    from ..config.config import read_config
-
-    settled = read_config(given, plugins, recipe=None if is_file(config) else written)
+    settled = settled_config(config, overrides, plugins)
     from ..pipeline.pipeline import Pipeline
     from ..profiling.sampling import profile_sampling
     from ..profiling.training import profile as profile_training

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,7 +13,10 @@ from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
 from .completion import complete_config, complete_override
 
-__all__ = ["given_config", "train"]
+if TYPE_CHECKING:
+    from ..config.config import Config
+
+__all__ = ["given_config", "settled_config", "train"]
 
 
 def train(
@@ -40,14 +43,10 @@ def train(
 ) -> None:
     """Train a model: a recipe by its name, or your own configuration."""
     plugins = installed_plugins()
-    written = given_config(config, plugins)
-    given = override(written, overrides or [])
     folder = out or Path("runs") / Path(config.rpartition("/")[2]).stem
-    from ..config.config import read_config
+    settled = settled_config(config, overrides, plugins)
     from ..pipeline.run import RunFolder
 
-    # A recipe is known to be right; what a file says is not.
-    settled = read_config(given, plugins, recipe=None if is_file(config) else written)
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
     from ..training.checkpoint import latest_checkpoint
@@ -72,6 +71,16 @@ def train(
         raise
     if launched().is_main:
         _report(pipeline, folder, console, no_report)
+
+
+def settled_config(name: str, overrides: list[str] | None, plugins: PluginManager) -> "Config":
+    """What a YAML file or a recipe says, with the overrides, complete."""
+    written = given_config(name, plugins)
+    given = override(written, overrides or [])
+    from ..config.config import read_config
+
+    # A recipe is known to be right; what a file says is not.
+    return read_config(given, plugins, recipe=None if is_file(name) else written)
 
 
 def is_file(name: str) -> bool:
