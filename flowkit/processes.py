@@ -1,6 +1,7 @@
 """The processes that work at one thing together."""
 
 import atexit
+import gc
 import os
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -85,3 +86,4 @@ def _part() -> None:
 
     if dist.is_initialized():
         dist.destroy_process_group()
+        gc.collect()  # what was trained in parallel holds on to the group
