@@ -58,7 +58,8 @@ def compare(clock: Script, left: int, most: int = LAST) -> tuple[Comparison, lis
 def test_the_faster_by_the_median_is_chosen(compiled: float, chosen: bool) -> None:
     comparison, ways = compare(Script(laps(1.0, compiled)), 1000)
     assert ways == [False] * EAGER + [True] * COMPILED
-    assert comparison.choice and comparison.choice.compiled is comparison.compiled is chosen
+    assert comparison.choice
+    assert comparison.choice.compiled is comparison.compiled is chosen
     assert "(compiling took 30 s)" in comparison.choice.why
     assert "an eager one 1,000 ms" in comparison.choice.why
     assert comparison.choice.steps is None
@@ -69,7 +70,8 @@ def test_a_minority_of_slow_steps_changes_nothing() -> None:
     for i in range(TIMED // 2 - 1):
         disturbed[EAGER + COMPILED_WARM_UP + 2 * i] = 100.0
     found, _ = compare(Script(disturbed), 1000)
-    assert found.choice and found.choice.compiled
+    assert found.choice
+    assert found.choice.compiled
 
 
 @pytest.mark.parametrize(("spare", "tried"), [(0, True), (-1, False)])
@@ -78,7 +80,8 @@ def test_compiling_is_tried_from_the_seconds_on_that_it_can_win_back(spare: int,
     comparison, ways = compare(Script(laps(pace, pace)), EAGER + 100 + spare)
     assert any(ways) is tried
     if not tried:
-        assert comparison.choice and not comparison.choice.compiled
+        assert comparison.choice
+        assert not comparison.choice.compiled
         assert "99 steps of 600 ms are left, 59 s in all" in comparison.choice.why
         assert comparison.choice.steps == EAGER + 99
 
@@ -87,7 +90,8 @@ def test_compiling_is_tried_from_the_seconds_on_that_it_can_win_back(spare: int,
 def test_steps_are_timed_only_if_some_remain_that_gain_by_it(left: int, timed: bool) -> None:
     comparison, ways = compare(Script(laps(100.0, 1.0)), left)
     assert bool(ways) is timed
-    assert comparison.choice and comparison.choice.compiled is timed
+    assert comparison.choice
+    assert comparison.choice.compiled is timed
     assert timed or f"of the {left} steps that are left too few" in comparison.choice.why
 
 
@@ -107,7 +111,7 @@ def test_the_clock_of_a_device_counts_work_that_it_was_given_and_has_not_done() 
             x @ x
         points.append(clock.now())
     one, many = clock.seconds(points[0], points[1]), clock.seconds(points[1], points[2])
-    assert 0 < one
+    assert one > 0
     assert many > 0.01  # 20 products of 2 * 4096^3 operations, at no more than 250 teraflops in float32
 
 
@@ -252,7 +256,7 @@ def test_a_checkpoint_from_before_the_decision_resumes_undecided(
     script(monkeypatch, 2.0, 1.0)
     watch = Watch()
     pipeline(steps=2 * LAST + 10).fit(tmp_path / "run", resume=True, callbacks=[watch])
-    assert [step for step, chosen in watch.seen.items() if chosen][0] == EAGER + 5 + LAST
+    assert next(step for step, chosen in watch.seen.items() if chosen) == EAGER + 5 + LAST
 
 
 def test_a_run_that_was_too_short_decides_anew_when_it_is_given_more_steps(
