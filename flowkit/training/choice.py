@@ -16,6 +16,8 @@ TIMED = 30
 """Steps whose median counts: close to half of them may be slow by chance."""
 COMPILED_WARM_UP = 5
 """The first of the compiled steps compiles, and those after it may compile again."""
+TURN = 5
+"""Steps of one way before the other has its turn: what else the machine does slows down both alike."""
 WORTH_COMPILING = 60.0
 """Seconds of eager steps from which on compiling is tried. It was seen to take 10 to 60 s, some 30 s in the middle, and
 the best that it was seen to win is half of every step: so less than twice 30 s cannot win it back."""
@@ -83,12 +85,16 @@ def clock_of(device: torch.device) -> Clock:
     return DeviceClock() if device.type == "cuda" else HostClock()
 
 
+STEPS = WARM_UP + TIMED + COMPILED_WARM_UP + 2 * TIMED
+"""That a comparison takes at most."""
+
+
 class Comparison:
-    """Times eager steps, then compiled ones if that can pay, and chooses the faster. No step is taken for its sake.
+    """Times eager steps, and compiled ones if that can pay, and chooses the faster. No step is taken for its sake.
 
     With the median e of `TIMED` eager steps and n steps left, all that compiling could win is a share of n e: below
-    `WORTH_COMPILING` it is not tried. Else steps are compiled, and of the medians the smaller is chosen; what it cost
-    to compile is spent by then, and does not count.
+    `WORTH_COMPILING` it is not tried. Else the step is compiled, eager and compiled steps take turns, `TIMED` of each,
+    and of their medians the smaller is chosen; what it cost to compile is spent by then, and does not count.
 
     Arguments:
         steps: Of the whole run.
@@ -104,8 +110,8 @@ class Comparison:
     def __init__(self, steps: int, left: int, clock: Clock) -> None:
         self._steps, self._left, self._clock = steps, left, clock
         self._laps: list[tuple[Any, Any]] = []
-        self._eager = 0.0
-        if left <= 2 * TIMED + WARM_UP + COMPILED_WARM_UP:
+        self._is_worth = False
+        if left <= STEPS:
             self._choose(False, f"of the {left} steps that are left too few would remain after timing", steps)
 
     def begin(self) -> None:
@@ -116,28 +122,42 @@ class Comparison:
         """It has ended."""
         self._laps.append((self._began, self._clock.now()))
         self._left -= 1
-        if len(self._laps) == TIMED + (COMPILED_WARM_UP if self.compiled else WARM_UP):
-            laps, self._laps = self._laps, []
-            seconds = [self._clock.seconds(start, end) for start, end in laps]
-            self._compare(seconds) if self.compiled else self._weigh(seconds)
+        taken = len(self._laps) - (COMPILED_WARM_UP if self._is_worth else WARM_UP)
+        if not self._is_worth and taken == TIMED:
+            self._weigh(statistics.median(self._read()[WARM_UP:]))
+        elif self._is_worth and taken == 2 * TIMED:
+            self._compare(self._read())
+        elif self._is_worth and taken >= 0:
+            self.compiled = _is_turn_of_compiled(taken)
 
-    def _weigh(self, seconds: list[float]) -> None:
+    def _read(self) -> list[float]:
+        """The seconds of the steps so far, which are forgotten."""
+        laps, self._laps = self._laps, []
+        return [self._clock.seconds(start, end) for start, end in laps]
+
+    def _weigh(self, eager: float) -> None:
         """Whether the steps that are left are worth compiling."""
-        self._eager = statistics.median(seconds[WARM_UP:])
-        total = self._left * self._eager
+        total = self._left * eager
         if total >= WORTH_COMPILING:
-            self.compiled = True
+            self._is_worth = self.compiled = True
             return
-        left = f"{self._left:,} steps of {_milliseconds(self._eager)} are left, {total:.0f} s in all"
+        left = f"{self._left:,} steps of {_milliseconds(eager)} are left, {total:.0f} s in all"
         self._choose(False, f"{left}, and compiling does not pay below {WORTH_COMPILING:.0f} s", self._steps)
 
     def _compare(self, seconds: list[float]) -> None:
-        compiled = statistics.median(seconds[COMPILED_WARM_UP:])
-        medians = f"a compiled step takes {_milliseconds(compiled)}, an eager one {_milliseconds(self._eager)}"
-        self._choose(compiled < self._eager, f"{medians} (compiling took {seconds[0]:.0f} s)")
+        turns = list(enumerate(seconds[COMPILED_WARM_UP:]))
+        eager, compiled = (
+            statistics.median(lap for i, lap in turns if _is_turn_of_compiled(i) is way) for way in (False, True)
+        )
+        medians = f"a compiled step takes {_milliseconds(compiled)}, an eager one {_milliseconds(eager)}"
+        self._choose(compiled < eager, f"{medians} (compiling took {seconds[0]:.0f} s)")
 
     def _choose(self, compiled: bool, why: str, steps: int | None = None) -> None:
         self.compiled, self.choice = compiled, StepChoice(compiled, why, steps)
+
+
+def _is_turn_of_compiled(i: int) -> bool:
+    return i // TURN % 2 == 1
 
 
 def _milliseconds(seconds: float) -> str:

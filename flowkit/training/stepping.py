@@ -88,7 +88,7 @@ class Stepping:
         self._comparison.end()
         if self.choice is None:  # else it turned out that the step cannot be compiled
             self._compiles, self.choice = self._comparison.compiled, self._comparison.choice
-        if not self._compiles:
+        if self.choice and not self.choice.compiled:
             self._compiled = None
         return loss
 

@@ -16,11 +16,23 @@ from torch import Tensor, nn
 import flowkit as fk
 from flowkit.cli.progress import ProgressBar
 from flowkit.training import choice, stepping
-from flowkit.training.choice import COMPILED_WARM_UP, TIMED, WARM_UP, WORTH_COMPILING, Clock, Comparison, DeviceClock
+from flowkit.training.choice import (
+    COMPILED_WARM_UP,
+    TIMED,
+    TURN,
+    WARM_UP,
+    WORTH_COMPILING,
+    Clock,
+    Comparison,
+    DeviceClock,
+)
 from flowkit.training.stepping import Stepping
 
-EAGER, COMPILED = WARM_UP + TIMED, COMPILED_WARM_UP + TIMED
-LAST = EAGER + COMPILED
+EAGER = WARM_UP + TIMED
+TURNS = ([False] * TURN + [True] * TURN) * (TIMED // TURN)
+WAYS = [False] * EAGER + [True] * COMPILED_WARM_UP + TURNS
+"""Which of the steps of a comparison are compiled."""
+LAST = len(WAYS)
 """The step after which all is decided."""
 
 
@@ -41,7 +53,8 @@ class Script(Clock):
 
 def laps(eager: float, compiled: float) -> list[float]:
     """The steps of one comparison: slow at first, as they are."""
-    return [9.0] * WARM_UP + [eager] * TIMED + [30.0, *[9.0] * (COMPILED_WARM_UP - 1)] + [compiled] * TIMED
+    turns = [compiled if way else eager for way in TURNS]
+    return [9.0] * WARM_UP + [eager] * TIMED + [30.0] + [9.0] * (COMPILED_WARM_UP - 1) + turns
 
 
 def compare(clock: Script, left: int, most: int = LAST) -> tuple[Comparison, list[bool]]:
@@ -57,7 +70,7 @@ def compare(clock: Script, left: int, most: int = LAST) -> tuple[Comparison, lis
 @pytest.mark.parametrize(("compiled", "chosen"), [(0.5, True), (0.99, True), (1.0, False), (1.5, False)])
 def test_the_faster_by_the_median_is_chosen(compiled: float, chosen: bool) -> None:
     comparison, ways = compare(Script(laps(1.0, compiled)), 1000)
-    assert ways == [False] * EAGER + [True] * COMPILED
+    assert ways == WAYS
     assert comparison.choice
     assert comparison.choice.compiled is comparison.compiled is chosen
     assert "(compiling took 30 s)" in comparison.choice.why
@@ -67,11 +80,21 @@ def test_the_faster_by_the_median_is_chosen(compiled: float, chosen: bool) -> No
 
 def test_a_minority_of_slow_steps_changes_nothing() -> None:
     disturbed = laps(1.0, 0.9)
-    for i in range(TIMED // 2 - 1):
-        disturbed[EAGER + COMPILED_WARM_UP + 2 * i] = 100.0
+    compiled = [i for i, way in enumerate(WAYS) if way][COMPILED_WARM_UP:]
+    for i in compiled[: TIMED // 2 - 1]:
+        disturbed[i] = 100.0
     found, _ = compare(Script(disturbed), 1000)
     assert found.choice
     assert found.choice.compiled
+
+
+def test_a_machine_that_becomes_busier_or_idler_slows_both_ways_alike() -> None:
+    for pace, compiled, chosen in ((20.0, 0.9, True), (0.05, 1.1, False)):
+        changed = laps(1.0, compiled)
+        changed[EAGER:] = [pace * lap for lap in changed[EAGER:]]
+        found, _ = compare(Script(changed), 1000)
+        assert found.choice
+        assert found.choice.compiled is chosen
 
 
 @pytest.mark.parametrize(("spare", "tried"), [(0, True), (-1, False)])
@@ -192,7 +215,7 @@ def test_a_run_that_is_too_short_is_the_eager_run_and_says_so(tmp_path: Path) ->
         warnings.simplefilter("error", fk.FlowkitWarning)
         found = pipeline().fit(tmp_path / "auto", callbacks=[watch, bar])
     assert same(found, pipeline(compile=False).fit(tmp_path / "eager"))
-    assert text.getvalue().count("training.compile=auto chose eager steps: 45 steps of") == 1
+    assert text.getvalue().count("training.compile=auto chose eager steps: 75 steps of") == 1
     assert watch.seen[EAGER - 1] is None
     assert not watch.seen[EAGER].compiled
     lines = [json.loads(line) for line in (tmp_path / "auto/metrics.jsonl").read_text().splitlines()]
@@ -343,8 +366,8 @@ def test_every_step_is_taken_once_in_its_order() -> None:
         script(monkeypatch, 2.0, 3.0)
         for step in range(steps):
             assert way(steps - step, torch.tensor(float(step)), torch.zeros(1), None, 0.1, 0.1) == step
-    ways = ["eager"] * EAGER + ["compiled"] * COMPILED + ["eager"] * 5
-    assert taken == list(zip(ways, map(float, range(steps)), strict=True))
+    ways = [*WAYS, *[False] * 5]
+    assert taken == list(zip(["compiled" if way else "eager" for way in ways], map(float, range(steps)), strict=True))
 
 
 def test_other_words_are_refused_in_one_line() -> None:
