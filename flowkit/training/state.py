@@ -15,6 +15,7 @@ from ..random import ShareGenerator, derive_seed
 from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
+from .stepping import Stepping
 from .update import Update
 
 __all__ = ["ResumableState"]
@@ -34,6 +35,7 @@ class ResumableState:
         pairs: Where the stream of pairs is.
         generator: What the loss draws from.
         accelerator: Knows the process, and what is wrapped around the network.
+        stepping: May have decided how steps are taken.
         facts: What `state.json` must hold beside the step, to build the model again.
     """
 
@@ -46,10 +48,12 @@ class ResumableState:
         pairs: Pairs,
         generator: torch.Generator,
         accelerator: Accelerator,
+        stepping: Stepping,
         facts: Mapping[str, Any],
     ) -> None:
         self.model, self.loss, self.update, self.ema = model, loss, update, ema
         self.pairs, self.generator, self.accelerator, self.facts = pairs, generator, accelerator, dict(facts)
+        self.stepping = stepping
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
 
     def now(self, step: int, losses: Sequence[float]) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
@@ -83,6 +87,8 @@ class ResumableState:
             "processes": self.accelerator.num_processes,
             "losses": list(losses),
         }
+        if decided := self.stepping.state():
+            facts["step_choice"] = decided
         if self.accelerator.scaler is not None:
             facts["scaler"] = self.accelerator.scaler.state_dict()
         return tensors, facts
@@ -132,6 +138,7 @@ class ResumableState:
                 if isinstance(generator, ShareGenerator):
                     generator.part_ways(facts["step"])
             torch.manual_seed(derive_seed(torch.initial_seed(), facts["step"]))
+        self.stepping.restore(facts.get("step_choice"))
         if "scaler" in facts and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(facts["scaler"])
 

@@ -6,8 +6,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition, select_condition
 from ..config.sections import TrainingSettings
-from ..errors import ConfigError, FlowkitWarning, TrainingError, TrainingInterrupted
+from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -30,13 +31,14 @@ from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, usable_checkpoint
-from .compiled import CompiledStep, compile_step
+from .compiled import CompiledStep, compiling_refused
 from .distributed import average_gradients, check_plain, check_shares, make_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
 from .pairs import Pairs
 from .state import ResumableState
+from .stepping import Stepping
 from .update import AcceleratedUpdate, FusedUpdate, Update
 from .writer import CheckpointWriter
 
@@ -107,7 +109,9 @@ class Trainer:
             self.parameters, settings.gradient_clip, settings.weight_decay
         )
         alone = world == settings.accumulate == 1 and settings.mixed_precision == "no"
-        self._compiled = compile_step(model, loss, self.update, self.ema, alone) if settings.compile else None
+        compiling = partial(CompiledStep, model, loss, cast(FusedUpdate, self.update), self.ema)
+        refused = compiling_refused(self.update, alone)
+        self._stepping = Stepping(settings.compile, refused, settings.steps, device, self._eager_step, compiling)
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
@@ -117,7 +121,15 @@ class Trainer:
             of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
         self.resumable = ResumableState(
-            model, loss, self.update, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
+            model,
+            loss,
+            self.update,
+            self.ema,
+            self.pairs,
+            self.generator,
+            self.accelerator,
+            self._stepping,
+            facts or {},
         )
         self.step = 0
         self._rate = 0.0
@@ -209,27 +221,14 @@ class Trainer:
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         self._rate = self._learning_rate()
-        if self._compiled is not None:
-            try:
-                return self._compiled(x0, z, y, self._rate, self.ema.weight(self.step + 1))
-            except Exception as error:
-                self._give_up_compiling(self._compiled, error)
+        left, weight = self.settings.steps - self.step, self.ema.weight(self.step + 1)
+        return self._stepping(left, x0, z, y, self._rate, weight)
+
+    def _eager_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         loss = self._differentiate(x0, z, y)
         self.update(self._rate)
         self.ema.update(self.step + 1)
         return loss
-
-    def _give_up_compiling(self, compiled: CompiledStep, error: Exception) -> None:
-        """Go on without, if it was the compiler that failed; an error of the step itself comes up again there."""
-        if compiled.has_run:
-            raise error
-        self._compiled = None
-        reason = " ".join(str(error).split())[:300]
-        warnings.warn(
-            f"training.compile: this step cannot be compiled and runs as it is: {type(error).__name__}: {reason}",
-            FlowkitWarning,
-            stacklevel=2,
-        )
 
     def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         """The gradient of the mean loss, piece by piece; the mean loss."""
@@ -319,5 +318,6 @@ class Trainer:
         self.hooks.loaded(checkpoint)
 
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
+        state.step_choice = self._stepping.choice
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)
