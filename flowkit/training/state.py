@@ -1,7 +1,7 @@
 """The state of a training to and from checkpoints: it goes on as if it had never stopped."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,9 @@ from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
 from .update import Update
+
+if TYPE_CHECKING:
+    from .sharding import Sharding
 
 __all__ = ["ResumableState"]
 
@@ -35,6 +38,7 @@ class ResumableState:
         generator: What the loss draws from.
         accelerator: Knows the process, and what is wrapped around the network.
         facts: What `state.json` must hold beside the step, to build the model again.
+        sharding: Cuts the network over the processes, if it is cut. A checkpoint holds it whole.
     """
 
     def __init__(
@@ -47,10 +51,13 @@ class ResumableState:
         generator: torch.Generator,
         accelerator: Accelerator,
         facts: Mapping[str, Any],
+        sharding: "Sharding | None" = None,
     ) -> None:
         self.model, self.loss, self.update, self.ema = model, loss, update, ema
         self.pairs, self.generator, self.accelerator, self.facts = pairs, generator, accelerator, dict(facts)
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.sharding = sharding
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list(trained.values())
 
     def now(self, step: int, losses: Sequence[float]) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
         """What a checkpoint after `step` steps holds: its tensors, file by file, and what goes into `state.json`.
@@ -70,11 +77,11 @@ class ResumableState:
         tensors: dict[str, Mapping[str, Tensor]] = {
             f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
         }
-        averages = {id(parameter): mean for parameter, mean in zip(self.ema.parameters, self.ema.averages, strict=True)}
+        averages = {id(parameter): mean for parameter, mean in zip(self.parameters, self.ema.averages, strict=True)}
         weights = self._weights()
         tensors |= {
-            "model": weights,
-            "ema": {name: averages.get(id(value), value) for name, value in weights.items()},
+            "model": {name: self._whole(value, value) for name, value in weights.items()},
+            "ema": {name: self._whole(value, averages.get(id(value), value)) for name, value in weights.items()},
             "optimizer": self._optimizer_state(),
         }
         facts = self.facts | {
@@ -108,15 +115,21 @@ class ResumableState:
         for fact, now in self.facts.items():
             if facts[fact] != now:
                 raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        self.model.load_state_dict(checkpoint.tensors("model"))
+        weights = checkpoint.tensors("model")
+        self.model.load_state_dict(self.sharding.cut_weights(weights) if self.sharding else weights)
         averages = checkpoint.tensors("ema")
-        for name, average in zip(self.names, self.ema.averages, strict=True):
-            average.copy_(averages[name])
+        for name, parameter, average in zip(self.names, self.parameters, self.ema.averages, strict=True):
+            average.copy_(self._part(parameter, averages[name]))
         kept: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
         for key, value in checkpoint.tensors("optimizer").items():
             name, _, entry = key.rpartition("/")
             kept[name][entry] = value
-        self.update.restore(list(kept.values()))
+        self.update.restore(
+            [
+                {entry: self._part(parameter, value) for entry, value in kept[name].items()}
+                for name, parameter in zip(self.names, self.parameters, strict=True)
+            ]
+        )
         as_many = facts["processes"] == self.accelerator.num_processes
         random = checkpoint.tensors(f"random-{self.accelerator.process_index % facts['processes']}")
         self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
@@ -137,13 +150,25 @@ class ResumableState:
 
     def _weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
-        network = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
+        network = self.accelerator.unwrap_model(self.model.network)
         own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
         return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
-        kept = zip(self.names, self.update.state(), strict=True)
-        return {f"{name}/{key}": value for name, entries in kept for key, value in entries.items()}
+        kept = zip(self.names, self.parameters, self.update.state(), strict=True)
+        return {
+            f"{name}/{key}": self._whole(parameter, value)
+            for name, parameter, entries in kept
+            for key, value in entries.items()
+        }
+
+    def _whole(self, like: Tensor, part: Tensor) -> Tensor:
+        """What goes into a checkpoint, of what this process keeps of something that is cut like a parameter."""
+        return self.sharding.gather(like, part) if self.sharding else part
+
+    def _part(self, like: Tensor, whole: Tensor) -> Tensor:
+        """What this process keeps of it."""
+        return self.sharding.cut(like, whole) if self.sharding else whole
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
