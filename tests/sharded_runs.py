@@ -126,7 +126,7 @@ def main(folder, rank):
     builder(shard=True).build().fit(folder / "passing", callbacks=[passing])
     (folder / f"passing-{rank}.txt").write_text(passing.answer)
     mixed = Blocks().double()
-    mixed.frozen.data = mixed.frozen.float()
+    mixed.last.register_parameter("spare", nn.Parameter(torch.ones(2), requires_grad=False))
     of_blocks(shard=True).build().fit(folder / "cuts", callbacks=[Cuts()])
     refused(folder / f"dtypes-{rank}.txt", builder(shard=True).network(mixed))
     if rank == 0:
