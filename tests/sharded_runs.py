@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 import flowkit as fk
-from flowkit.training import checkpoint, trainer
+from flowkit.training import checkpoint, parts, trainer
 
 
 class Blocks(nn.Module):
@@ -43,6 +44,14 @@ def wide(**settings):
     built = builder(**settings)
     network = fk.create("network", "mlp", width=128, depth=2, event_shape=(2,), num_classes=2)
     return built.network(network.double()).data(fk.InMemory(torch.randn(64, 2), torch.arange(64) % 2))
+
+
+class Stop(fk.Callback):
+    """Has the first process told to stop after the first steps."""
+
+    def logged(self, state):
+        if state.step == 4:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class Cuts(fk.Callback):
@@ -102,12 +111,14 @@ def bytes_in_training(pipeline, folder):
     return found[-1]
 
 
-def refused(file, built):
-    """Write down why it does not train."""
+def refused(built, folder, name, rank, **how):
+    """Why it does not train, or not to the end; the pipeline."""
+    pipeline = built.build()
     try:
-        built.build().fit(file.with_suffix(""))
+        pipeline.fit(folder / name, **how)
     except fk.FlowkitError as error:
-        file.write_text(f"{type(error).__name__}: {error}")
+        (folder / f"{name}-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+    return pipeline
 
 
 def main(folder, rank):
@@ -128,10 +139,16 @@ def main(folder, rank):
     mixed = Blocks().double()
     mixed.last.register_parameter("spare", nn.Parameter(torch.ones(2), requires_grad=False))
     of_blocks(shard=True).build().fit(folder / "cuts", callbacks=[Cuts()])
-    refused(folder / f"dtypes-{rank}.txt", builder(shard=True).network(mixed))
+    refused(builder(shard=True).network(mixed), folder, "dtypes", rank)
+    stopped = refused(builder(shard=True), folder, "stopped", rank, callbacks=[Stop()])
+    torch.save(stopped.model.state_dict(), folder / f"stopped-{rank}.pt")
+    if rank == 1:
+        parts.sync = full
+    refused(builder(shard=True, checkpoint_every=4), folder, "second", rank)
+    parts.sync = checkpoint.sync
     if rank == 0:
         checkpoint.save_file = full
-    refused(folder / f"failed-{rank}.txt", builder(shard=True, checkpoint_every=4))
+    refused(builder(shard=True, checkpoint_every=4), folder, "failed", rank)
 
 
 if __name__ == "__main__":

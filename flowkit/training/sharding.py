@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from ..errors import ConfigError, UnsupportedError
 from ..model import Model
+from .parts import own_rows, write_parts
 from .update import FusedUpdate
 
 __all__ = ["ShardedUpdate", "Sharding"]
@@ -47,7 +49,7 @@ class Sharding:
     """
 
     def __init__(self, model: Model, accelerator: Accelerator) -> None:
-        self.model, self.is_main = model, accelerator.is_main_process
+        self.model, self._accelerator, self.is_main = model, accelerator, accelerator.is_main_process
         if accelerator.device.type not in ("cpu", "cuda"):
             raise ConfigError(f"training.shard: works on CPUs and CUDA devices, not on {accelerator.device.type}")
         self._network, self._in_step = model.network, False
@@ -59,6 +61,7 @@ class Sharding:
             self._cut.forward = convert_outputs_to_fp32(autocast(self._cut.forward))
         self._leave()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self._values: dict[str, Tensor] = model.state_dict(keep_vars=True)
 
     @property
     def parts(self) -> list[Tensor]:
@@ -96,34 +99,48 @@ class Sharding:
         """What takes a step with the parts."""
         return ShardedUpdate(self, clip, weight_decay)
 
-    def gather(self, like: Tensor, part: Tensor) -> Tensor:
-        """The whole of which each process holds a part, on the CPU of the first; elsewhere nothing.
+    def whole_of(self, like: Tensor, part: Tensor) -> Tensor:
+        """A tensor that is cut like a parameter, from the part of this process, as `DTensor`.
 
-        Every process must call it. What is not cut (single numbers, such as AdamW's count of steps) is given back.
+        Where nothing is cut (also single numbers, such as AdamW's count of steps), it is the part.
 
         Arguments:
-            like: A parameter.
-            part: What this process keeps of the parameter, or of a tensor that is cut like it.
+            like: The parameter.
+            part: What this process keeps.
         """
-        if not isinstance(like, DTensor) or part.ndim == 0:
-            return part
-        whole = _joined(like, _part(part))
-        return whole.cpu() if self.is_main else part.new_empty(0, device="cpu")
+        return _whole(like, part) if isinstance(like, DTensor) and part.ndim else part
 
-    def cut(self, like: Tensor, whole: Tensor) -> Tensor:
-        """What this process keeps of a tensor that is cut like a parameter."""
-        if not isinstance(like, DTensor) or whole.ndim == 0:
-            return whole
-        parts, rank = whole.chunk(like.device_mesh.size()), like.device_mesh.get_local_rank()
-        return parts[rank] if rank < len(parts) else whole[:0]
+    def whole_weights(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `model.load_state_dict` takes, from the parts of this process."""
+        return {name: self.whole_of(self._values.get(name, part), part) for name, part in parts.items()}
 
-    def cut_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `model.load_state_dict` takes, from the weights of a whole model."""
-        now = self.model.state_dict(keep_vars=True)
-        return {
-            name: _as_cut(like, self.cut(like, value), value) if isinstance(like := now.get(name), DTensor) else value
-            for name, value in weights.items()
-        }
+    def rows(self, name: str, count: int) -> slice:
+        """The rows that this process keeps of a parameter, or of what is kept for one.
+
+        Arguments:
+            name: That of the parameter, or `parameter/entry`.
+            count: How many rows there are.
+
+        Raises:
+            ValueError: The parameter has another number of rows.
+        """
+        like = self._values.get(name, self._values.get(name.rpartition("/")[0]))
+        if not isinstance(like, DTensor):
+            return slice(None)
+        if len(like) != count:
+            raise ValueError(f"{name} has {count} rows, not {len(like)}")
+        return own_rows(count, like.device_mesh.get_local_rank(), like.device_mesh.size())
+
+    def write(self, folder: Path, files: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+        """Write the files that hold parts; the others are given back. Every process must call it.
+
+        Arguments:
+            folder: Where to.
+            files: File name (without suffix) to what it holds.
+        """
+        cut = {name for name, content in files.items() if any(isinstance(v, DTensor) for v in content.values())}
+        write_parts(folder, {name: files[name] for name in files if name in cut}, self._accelerator)
+        return {name: content for name, content in files.items() if name not in cut}
 
     @torch.no_grad()
     def _join(self, keep: bool) -> None:
@@ -235,10 +252,11 @@ def _part(parameter: Tensor) -> Tensor:
 
 
 def _joined(like: Tensor, part: Tensor) -> Tensor:
-    return _as_cut(like, part, like).full_tensor() if isinstance(like, DTensor) else part.detach().clone()
+    return _whole(like, part).full_tensor() if isinstance(like, DTensor) else part.detach().clone()
 
 
-def _as_cut(like: DTensor, part: Tensor, whole: Tensor) -> DTensor:
-    """A part of a tensor of the shape of `whole` that is cut like a parameter."""
-    part, mesh, placements = part.to(like.device), like.device_mesh, like.placements
-    return DTensor.from_local(part, mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
+def _whole(like: DTensor, part: Tensor) -> DTensor:
+    mesh, placements = like.device_mesh, like.placements
+    return DTensor.from_local(
+        part.to(like.device), mesh, placements, run_check=False, shape=like.shape, stride=like.stride()
+    )

@@ -38,7 +38,7 @@ class ResumableState:
         generator: What the loss draws from.
         accelerator: Knows the process, and what is wrapped around the network.
         facts: What `state.json` must hold beside the step, to build the model again.
-        sharding: Cuts the network over the processes, if it is cut. A checkpoint holds it whole.
+        sharding: Cuts the network over the processes, if it is cut.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ResumableState:
     def now(self, step: int, losses: Sequence[float]) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
         """What a checkpoint after `step` steps holds: its tensors, file by file, and what goes into `state.json`.
 
-        Every process must call it.
+        Every process must call it. What is cut is a `DTensor`, with the part of this process.
 
         Arguments:
             step: Steps done.
@@ -77,11 +77,11 @@ class ResumableState:
         tensors: dict[str, Mapping[str, Tensor]] = {
             f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
         }
-        averages = {id(parameter): mean for parameter, mean in zip(self.parameters, self.ema.averages, strict=True)}
+        averages = {id(p): self._whole(p, mean) for p, mean in zip(self.parameters, self.ema.averages, strict=True)}
         weights = self._weights()
         tensors |= {
-            "model": {name: self._whole(value, value) for name, value in weights.items()},
-            "ema": {name: self._whole(value, averages.get(id(value), value)) for name, value in weights.items()},
+            "model": weights,
+            "ema": {name: averages.get(id(value), value) for name, value in weights.items()},
             "optimizer": self._optimizer_state(),
         }
         facts = self.facts | {
@@ -115,21 +115,17 @@ class ResumableState:
         for fact, now in self.facts.items():
             if facts[fact] != now:
                 raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        weights = checkpoint.tensors("model")
-        self.model.load_state_dict(self.sharding.cut_weights(weights) if self.sharding else weights)
-        averages = checkpoint.tensors("ema")
-        for name, parameter, average in zip(self.names, self.parameters, self.ema.averages, strict=True):
-            average.copy_(self._part(parameter, averages[name]))
+        rows = self.sharding.rows if self.sharding else None
+        weights = checkpoint.tensors("model", rows)
+        self.model.load_state_dict(self.sharding.whole_weights(weights) if self.sharding else weights)
+        averages = checkpoint.tensors("ema", rows)
+        for name, average in zip(self.names, self.ema.averages, strict=True):
+            average.copy_(averages[name])
         kept: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
-        for key, value in checkpoint.tensors("optimizer").items():
+        for key, value in checkpoint.tensors("optimizer", rows).items():
             name, _, entry = key.rpartition("/")
             kept[name][entry] = value
-        self.update.restore(
-            [
-                {entry: self._part(parameter, value) for entry, value in kept[name].items()}
-                for name, parameter in zip(self.names, self.parameters, strict=True)
-            ]
-        )
+        self.update.restore(list(kept.values()))
         as_many = facts["processes"] == self.accelerator.num_processes
         random = checkpoint.tensors(f"random-{self.accelerator.process_index % facts['processes']}")
         self.pairs.restore(PairsState(random["batches"], facts["batches"], random["pairs"]))
@@ -163,12 +159,8 @@ class ResumableState:
         }
 
     def _whole(self, like: Tensor, part: Tensor) -> Tensor:
-        """What goes into a checkpoint, of what this process keeps of something that is cut like a parameter."""
-        return self.sharding.gather(like, part) if self.sharding else part
-
-    def _part(self, like: Tensor, whole: Tensor) -> Tensor:
-        """What this process keeps of it."""
-        return self.sharding.cut(like, whole) if self.sharding else whole
+        """Something that is cut like a parameter, if that is cut, from what this process keeps of it."""
+        return self.sharding.whole_of(like, part) if self.sharding else part
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -320,8 +320,12 @@ class Trainer:
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
         tensors, facts = self.resumable.now(self.step, self._unlogged)
+        begun = None
+        if self.sharding is not None:
+            begun = self.folder / "checkpoints" / "begun"
+            tensors = self.sharding.write(begun, tensors)
         if self.accelerator.is_main_process:
-            self._writer.start(self.step, tensors, facts)
+            self._writer.start(self.step, tensors, facts, begun)
 
     def _refuse_to_save_bad_weights(self) -> None:
         """Never save what a bad loss or gradient has spoilt."""

@@ -105,10 +105,29 @@ def test_a_callback_that_would_wait_for_the_other_processes_is_told(folder):
 
 
 @pytest.mark.slow
+def test_a_run_that_is_told_to_stop_has_its_weights_whole_on_every_process(folder):
+    saved = load_file(folder / "stopped" / "checkpoints" / "step-00000004" / "model.safetensors")
+    for rank in (0, 1):
+        assert (folder / f"stopped-{rank}.txt").read_text().startswith("TrainingInterrupted: stopped at step 4 of 12")
+        weights = torch.load(folder / f"stopped-{rank}.pt")
+        assert weights.keys() == saved.keys()
+        assert all(torch.equal(weights[name], value) for name, value in saved.items())
+
+
+@pytest.mark.slow
 def test_all_processes_stop_when_the_first_cannot_write_a_checkpoint(folder):
     first, second = ((folder / f"failed-{rank}.txt").read_text() for rank in (0, 1))
     assert first.startswith("CheckpointError: ")
     assert second == f"TrainingError: process 0 failed: {first}"
+
+
+@pytest.mark.slow
+def test_all_processes_stop_when_the_second_cannot_write_its_rows(folder):
+    first, second = ((folder / f"second-{rank}.txt").read_text() for rank in (0, 1))
+    assert second.startswith("CheckpointError: ")
+    assert "No space left" in second
+    assert first == f"TrainingError: process 1 failed: {second}"
+    assert not list((folder / "second" / "checkpoints").iterdir())
 
 
 def test_one_process_has_nothing_to_cut(tmp_path):
