@@ -102,7 +102,7 @@ def _write_own(path: Path, tensors: Tensors, is_main: bool) -> None:
             if isinstance(value, DTensor):
                 part: Tensor = value.to_local()
                 rows = own_rows(len(value), value.device_mesh.get_local_rank(), value.device_mesh.size())
-                place += rows.start * (_size(value) // len(value))
+                place += rows.start * (_size(value) // max(1, len(value)))
             elif is_main:
                 part = value
             else:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import sharded_runs
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sharded_runs import RUNS, bytes_in_training, half, wide
 from shared_runs import STEPS, builder, weights
 
@@ -54,6 +54,8 @@ def test_a_checkpoint_holds_what_one_process_writes(name, folder, tmp_path):
         for key, value in alone.items():
             assert (shared[key].shape, shared[key].dtype) == (value.shape, value.dtype)
             assert (shared[key] - value).abs().max() < ROUNDING
+        save_file(shared, tmp_path / "again")
+        assert (tmp_path / "again").read_bytes() == (folder / name / checkpoint / f"{file}.safetensors").read_bytes()
 
 
 @pytest.mark.slow
