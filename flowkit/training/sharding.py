@@ -196,7 +196,7 @@ class ShardedUpdate(FusedUpdate):
     def _norm(self, parameters: list[Tensor], gradients: list[Tensor]) -> Tensor:
         """The norm of the whole gradient: what every process has is counted by the first alone."""
         squares = torch.stack(torch._foreach_norm(gradients)).square()
-        if not self._sharding.is_main:
+        if self._whole and not self._sharding.is_main:
             squares = squares * squares.new_tensor([parameter not in self._whole for parameter in parameters])
         total = squares.sum()
         dist.all_reduce(total)
