@@ -130,6 +130,8 @@ def main(folder, rank):
     resumed = builder(shard=True).build().fit(folder / "one and two", resume=True)
     torch.save(weights(resumed), folder / f"one and two-{rank}.pt")
     builder(steps=STEPS // 2, shard=True).build().fit(folder / "two and one")
+    builder(steps=STEPS // 2, shard=True).build().fit(folder / "halves")
+    torch.save(weights(builder(shard=True).build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
     torch.save(bytes_in_training(wide(shard=True).build(), folder / "wide"), folder / f"bytes-{rank}.pt")
     torch.save(weights(half(shard=True).build().fit(folder / "half")), folder / f"half-{rank}.pt")
     trainer._PROGRESS_SECONDS = -1

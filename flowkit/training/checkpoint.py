@@ -26,7 +26,14 @@ from torch import Tensor
 
 from ..errors import CheckpointError, FlowkitWarning
 
-__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint", "sync", "usable_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "latest_checkpoint",
+    "partial_checkpoint",
+    "save_checkpoint",
+    "sync",
+    "usable_checkpoint",
+]
 
 Tensors = Mapping[str, Tensor]
 Rows = Callable[[str, int], slice]
@@ -137,13 +144,18 @@ def usable_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
+def partial_checkpoint(run: Path) -> Path:
+    """The folder in which a checkpoint is written before it is moved to its place."""
+    return run / "checkpoints" / "partial"
+
+
 def save_checkpoint(
     run: Path,
     step: int,
     tensors: Mapping[str, Tensors],
     state: Mapping[str, Any],
     keep: int,
-    begun: Path | None = None,
+    begun: bool = False,
 ) -> Checkpoint:
     """Write a checkpoint beside its place, move it there in one go, and let the oldest go.
 
@@ -153,16 +165,17 @@ def save_checkpoint(
         tensors: File name (without suffix) to what it holds.
         state: What goes into `state.json`.
         keep: How many checkpoints stay.
-        begun: A folder beside its place with files that it holds too.
+        begun: Whether `partial_checkpoint` holds files already that belong to it.
 
     Raises:
         CheckpointError: It could not be written; those before it are untouched.
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name("partial")
+    partial = partial_checkpoint(run)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True) if begun is None else begun.rename(partial)
+        if not begun:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
         for name, content in tensors.items():
             save_file(_separate(content), partial / f"{name}.safetensors")
         (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")

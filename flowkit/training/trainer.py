@@ -29,7 +29,7 @@ from ..processes import check_launch
 from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
-from .checkpoint import Checkpoint, usable_checkpoint
+from .checkpoint import Checkpoint, partial_checkpoint, usable_checkpoint
 from .compiled import CompiledStep, compile_step
 from .distributed import average_gradients, check_plain, check_shardable, check_shares, make_alike, together
 from .ema import EMA
@@ -320,12 +320,10 @@ class Trainer:
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
         tensors, facts = self.resumable.now(self.step, self._unlogged)
-        begun = None
         if self.sharding is not None:
-            begun = self.folder / "checkpoints" / "begun"
-            tensors = self.sharding.write(begun, tensors)
+            tensors = self.sharding.write(partial_checkpoint(self.folder), tensors)
         if self.accelerator.is_main_process:
-            self._writer.start(self.step, tensors, facts, begun)
+            self._writer.start(self.step, tensors, facts, begun=self.sharding is not None)
 
     def _refuse_to_save_bad_weights(self) -> None:
         """Never save what a bad loss or gradient has spoilt."""

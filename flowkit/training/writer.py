@@ -39,7 +39,7 @@ class CheckpointWriter:
         step: int,
         tensors: Mapping[str, Mapping[str, Tensor]],
         state: Mapping[str, Any],
-        begun: Path | None = None,
+        begun: bool = False,
     ) -> None:
         """Begin to write a checkpoint of these tensors as they are now; the arguments are `save_checkpoint`'s."""
         copies = {

@@ -68,6 +68,12 @@ def test_a_run_goes_on_with_and_without_a_cut(folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_with_one_copy_resumes_to_the_bit(folder):
+    for rank in (0, 1):
+        assert torch.equal(torch.load(folder / f"halves-{rank}.pt"), torch.load(folder / f"plain-{rank}.pt")[0])
+
+
+@pytest.mark.slow
 def test_each_of_two_processes_holds_half_of_weights_averages_and_moments(folder, tmp_path):
     pipeline = wide().build()
     whole = bytes_in_training(pipeline, tmp_path / "run")
