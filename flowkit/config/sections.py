@@ -34,6 +34,7 @@ class TrainingSettings(_Section):
     compile: Literal[False, True, "auto"] = Field(
         False, description="compile the step: slow to start, then faster; auto: if timing it says so"
     )
+    shard: bool = Field(False, description="cut weights, averages and Adam's state over the processes (FSDP)")
     seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the data order and the noise")
     log_every: Positive = Field(50, description="steps between fetches of the loss")
     checkpoint_every: Positive = Field(1000, description="steps between checkpoints")

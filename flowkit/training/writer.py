@@ -34,13 +34,19 @@ class CheckpointWriter:
     ) -> None:
         self._thread.shutdown(wait=True)  # what has been begun is finished, whatever ended training
 
-    def start(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    def start(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+        begun: bool = False,
+    ) -> None:
         """Begin to write a checkpoint of these tensors as they are now; the arguments are `save_checkpoint`'s."""
         copies = {
             name: {key: value.detach().to("cpu", copy=True) for key, value in content.items()}
             for name, content in tensors.items()
         }
-        self._writing = self._thread.submit(save_checkpoint, self.run, step, copies, state, self.keep)
+        self._writing = self._thread.submit(save_checkpoint, self.run, step, copies, state, self.keep, begun)
 
     def written(self, wait: bool = False) -> Checkpoint | None:
         """The checkpoint begun last, once, when it is on the disk; None while it is not.
