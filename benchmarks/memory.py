@@ -1,4 +1,4 @@
-"""Peak memory of training with flowkit beside that of a hand-written loop of the same work, with its average of the weights.
+"""Peak memory of training with flowkit beside that of a hand-written loop of the same work, its averaged weights too.
 
 Each loop runs in a process of its own. Both import the same modules, make the same data and the same network, and then
 note what they hold; the peak counts from there. On a CPU that is resident memory, on a CUDA device what PyTorch has
@@ -38,13 +38,8 @@ def make(case: str) -> tuple[torch.Tensor, nn.Module, int, str]:
         data, batch = torch.randn(10_000, 3, 32, 32), 64
         network = fk.create("network", "unet", width=64, event_shape=(3, 32, 32))
     weights = sum(parameter.numel() for parameter in network.parameters())
-    where = " x ".join(map(str, data.shape[1:]))
-    return (
-        data,
-        network,
-        batch,
-        f"{case} of {weights / 1e6:.1f} million weights on {len(data)} points of {where}, batch {batch}",
-    )
+    what = f"{case} of {weights / 1e6:.1f} million weights on {len(data)} points"
+    return data, network, batch, f"{what} of {' x '.join(map(str, data.shape[1:]))}, batch {batch}"
 
 
 class Peak:
