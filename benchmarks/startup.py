@@ -3,7 +3,7 @@
     python benchmarks/startup.py [--rounds 7]
 
 Every command is a process of its own; the rounds interleave them, and medians are compared. The first step of
-`flowkit train moons` has been taken when `metrics.jsonl` is written the last time: here it is told to stop after it, and
+`flowkit train moons` has been taken when `metrics.jsonl` is written last: here it is told to stop after it, and
 what comes then, the checkpoint, does not count.
 """
 
