@@ -11,7 +11,7 @@ class DiffusionCoefficient(ABC):
     """How much noise the sampling SDE adds; any sigma_t >= 0 keeps the marginals p_t.
 
     References:
-        Albergo et al. 2023, Stochastic Interpolants, theorem 2.8 and corollary 2.18.
+        Albergo et al. 2023, Stochastic Interpolants, corollaries 2.10 and 2.18 (sigma_t^2 is 2 epsilon).
         https://arxiv.org/abs/2303.08797
     """
 

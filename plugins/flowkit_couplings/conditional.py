@@ -38,7 +38,7 @@ class ConditionalOptimalCoupling(Pairing):
         candidates: The share of exchanges, for real conditions; the fewer, the less skewed p(x0|y) is.
 
     References:
-        Cheng and Schwing 2025, The Curse of Conditions, section 4. https://arxiv.org/abs/2503.10636
+        Cheng and Schwing 2025, The Curse of Conditions (C²OT). https://arxiv.org/abs/2503.10636
         Kerrigan et al. 2024, Dynamic Conditional Optimal Transport through Simulation-Free Flows.
         https://arxiv.org/abs/2404.04240
     """

@@ -42,7 +42,7 @@ def log_plan(
     References:
         Peyré and Cuturi 2019, Computational Optimal Transport, section 4.4. https://arxiv.org/abs/1803.00567
         Chizat et al. 2018, Scaling algorithms for unbalanced transport problems. https://arxiv.org/abs/1607.05816
-        Schmitzer 2019, Stabilized sparse scaling algorithms, section 3.1. https://arxiv.org/abs/1610.06519
+        Schmitzer 2019, Stabilized sparse scaling algorithms. https://arxiv.org/abs/1610.06519
     """
     n = len(cost)
 

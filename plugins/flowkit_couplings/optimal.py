@@ -26,8 +26,8 @@ class OptimalCoupling(Pairing):
 
     References:
         Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal transport,
-        section 4.2. https://arxiv.org/abs/2302.00482
-        Pooladian et al. 2023, Multisample Flow Matching, section 3. https://arxiv.org/abs/2304.14772
+        equation 17. https://arxiv.org/abs/2302.00482
+        Pooladian et al. 2023, Multisample Flow Matching, section 4.2. https://arxiv.org/abs/2304.14772
     """
 
     def __init__(self, across_processes: bool = False) -> None:

@@ -33,8 +33,8 @@ class SinkhornCoupling(Pairing):
 
     References:
         Cuturi 2013, Sinkhorn Distances. https://arxiv.org/abs/1306.0895
-        Tong et al. 2024, Improving and generalizing flow-based generative models, proposition 3.5.
-        https://arxiv.org/abs/2302.00482
+        Tong et al. 2024, Simulation-free Schrödinger bridges via score and flow matching, proposition 2.1.
+        https://arxiv.org/abs/2307.03672
     """
 
     def __init__(self, regularization: Positive = 0.1, iterations: Iterations = 1000) -> None:

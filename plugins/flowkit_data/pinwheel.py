@@ -24,7 +24,7 @@ class Pinwheel(Toy):
         labels: Whether points carry their arm k as the condition y.
 
     References:
-        Johnson et al. 2016, Composing graphical models with neural networks, section 5.
+        Johnson et al. 2016, Composing graphical models with neural networks.
         https://arxiv.org/abs/1603.06277
     """
 

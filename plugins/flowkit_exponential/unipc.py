@@ -24,7 +24,8 @@ class UniPC(Multistep):
         predictor_order: p. With 3 the corrector would have order 4, but the first step leaves 3 to the whole.
 
     References:
-        Zhao et al. 2023, UniPC, algorithms 1 (UniC) and 2 (UniP). https://arxiv.org/abs/2302.04867
+        Zhao et al. 2023, UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models.
+        https://arxiv.org/abs/2302.04867
     """
 
     order = 3

@@ -30,7 +30,7 @@ class GaussianPath(Path):
 
     References:
         Lipman et al. 2023, Flow Matching for Generative Modeling, theorem 3. https://arxiv.org/abs/2210.02747
-        Albergo et al. 2023, Stochastic Interpolants, section 4.1. https://arxiv.org/abs/2303.08797
+        Albergo et al. 2023, Stochastic Interpolants, section 4.4. https://arxiv.org/abs/2303.08797
     """
 
     def __init__(self, schedule: Schedule = CondOT()) -> None:  # noqa: B008 (schedules are immutable)

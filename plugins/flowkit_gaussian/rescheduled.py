@@ -31,8 +31,8 @@ class Rescheduled(Predictor):
         new: The schedule to sample on.
 
     References:
-        Karras et al. 2022, Elucidating the Design Space, appendix B.1. https://arxiv.org/abs/2206.00364
-        Pokle et al. 2024, Training-free linear image inverses via flows, lemma 2. https://arxiv.org/abs/2310.04432
+        Karras et al. 2022, Elucidating the Design Space, appendix B.2. https://arxiv.org/abs/2206.00364
+        Lipman et al. 2024, Flow Matching Guide and Code, section 4.8.2. https://arxiv.org/abs/2412.06264
     """
 
     def __init__(self, model: Predictor, old: Schedule, new: Schedule) -> None:

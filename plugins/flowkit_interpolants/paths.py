@@ -23,7 +23,7 @@ class Linear(Interpolant):
         scale: Its size.
 
     References:
-        Liu et al. 2022, Flow Straight and Fast, equation 1. https://arxiv.org/abs/2209.03003
+        Liu et al. 2023, Flow Straight and Fast, equation 1. https://arxiv.org/abs/2209.03003
         Tong et al. 2024, Improving and generalizing flow-based generative models, equations 14 and 15 (gamma
         constant). https://arxiv.org/abs/2302.00482
     """
@@ -63,7 +63,7 @@ class BrownianBridge(Linear):
 
     References:
         Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, equation 8 and proposition
-        3.1. https://arxiv.org/abs/2307.03672
+        3.4. https://arxiv.org/abs/2307.03672
     """
 
     def __init__(self, sigma: Scale = 1.0) -> None:
@@ -116,7 +116,7 @@ class EncodingDecoding(Interpolant):
         scale: Its size.
 
     References:
-        Albergo et al. 2023, Stochastic Interpolants, table 8 and section 4.2. https://arxiv.org/abs/2303.08797
+        Albergo et al. 2023, Stochastic Interpolants, equation 4.11. https://arxiv.org/abs/2303.08797
     """
 
     def __init__(self, gamma: GammaName = "sine_squared", scale: Scale = 1.0) -> None:

@@ -13,7 +13,7 @@ class GammaSquaredWeighting(Weighting):
     r"""$\lambda(t) = \gamma_t^2$, under which score matching predicts the noise of the path, at one scale at all times.
 
     References:
-        Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, section 3.4.
+        Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, equation 17.
         https://arxiv.org/abs/2307.03672
     """
 

@@ -25,7 +25,7 @@ class ConditionalScoreMatching(Regression):
         distance: In place of the square: "huber" or "pseudo_huber".
 
     References:
-        Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders, equation 9.
+        Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders, Neural Computation 23 (7).
         Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 7.
         https://arxiv.org/abs/2011.13456
     """

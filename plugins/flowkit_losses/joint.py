@@ -30,7 +30,7 @@ class JointMatching(Loss):
         score_weighting: lambda(t).
 
     References:
-        Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, equation 9.
+        Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, equation 11.
         https://arxiv.org/abs/2307.03672
     """
 

@@ -29,7 +29,7 @@ class AdamsBashforth(Integrator):
 
     References:
         Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I, section III.5 (variable steps).
-        Zhang and Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator, section 3.3.
+        Zhang and Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator (rhoAB-DEIS).
         https://arxiv.org/abs/2204.13902
     """
 

@@ -116,7 +116,7 @@ class LogSNRGrid(_NoiseLevels):
         end: The last time.
 
     References:
-        Lu et al. 2022, DPM-Solver, section 3.3 and appendix D.4 (their lambda is half of ours).
+        Lu et al. 2022, DPM-Solver, section 3.3 (their lambda is half of ours).
         https://arxiv.org/abs/2206.00927
     """
 

@@ -47,8 +47,8 @@ class BetaDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT: near to the form `sigma` of `compute_diffusion` in its code, where beta_t is w_t, not its
-        root. https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, section 2.4: near to the w_t = beta_t there, but w_t is sigma_t^2.
+        https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:
@@ -80,8 +80,8 @@ class SBDMDiffusion(DiffusionCoefficient):
         maximum: The largest sigma_t. A step h of Euler-Maruyama near t = 0 needs h sigma_t^2 < 2.
 
     References:
-        Song et al. 2021, Score-Based Generative Modeling through SDEs, section 3.3. https://arxiv.org/abs/2011.13456
-        Ma et al. 2024, SiT, the form `SBDM` of `compute_diffusion` in its code. https://arxiv.org/abs/2401.08740
+        Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 6. https://arxiv.org/abs/2011.13456
+        Ma et al. 2024, SiT, equation 13 (w_t = sigma_t^2, times reversed). https://arxiv.org/abs/2401.08740
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class LinearDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, the form `linear` of `compute_diffusion` in its code (w_t = sigma_t^2).
+        Ma et al. 2024, SiT, the form `linear` of `compute_diffusion` in its code, which gives half of sigma_t^2.
         https://arxiv.org/abs/2401.08740
     """
 
@@ -140,7 +140,7 @@ class DecreasingDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, the form `decreasing` of `compute_diffusion` in its code (w_t = (cos(pi t) + 1)^2 / 4).
+        Ma et al. 2024, SiT, the form `decreasing` of `compute_diffusion` in its code, which gives half of sigma_t^2.
         https://arxiv.org/abs/2401.08740
     """
 
@@ -159,8 +159,7 @@ class IncreasingDecreasingDiffusion(DiffusionCoefficient):
         scale: How much noise; 0 gives the ODE.
 
     References:
-        Ma et al. 2024, SiT, the form that its code calls increasing-decreasing (w_t = sin^2(pi t)).
-        https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, section 2.4 (w_t = sin^2(pi t) is sigma_t^2). https://arxiv.org/abs/2401.08740
     """
 
     def __init__(self, scale: Annotated[float, Field(ge=0)] = 1.0) -> None:

@@ -25,7 +25,7 @@ PATH = {
 every_schedule = pytest.mark.parametrize("schedule", PATH)
 inside = [0.05, 0.3, 0.5, 0.8, 0.97]
 
-# w_t = sigma_t^2 of SiT, table 2 and its code, with scale 1.
+# sigma_t^2 with scale 1: the forms of SiT's code, whose noise is the root of twice a form.
 OF_TIME = {
     "linear": (LinearDiffusion, lambda t: 1 - t),
     "decreasing": (DecreasingDiffusion, lambda t: 0.25 * (math.cos(math.pi * t) + 1) ** 2),

@@ -39,7 +39,7 @@ class VarianceExploding(_Exploding):
         sigma_max: beta_0, large against the data: about the greatest distance between two data points.
 
     References:
-        Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 30 (times reversed).
+        Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 31 (times reversed).
         https://arxiv.org/abs/2011.13456
     """
 

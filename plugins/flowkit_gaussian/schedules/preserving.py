@@ -18,7 +18,7 @@ class Cosine(Schedule):
 
     References:
         Nichol and Dhariwal 2021, Improved DDPM, section 3.2 (offset 0). https://arxiv.org/abs/2102.09672
-        Ma et al. 2024, SiT, section 2.4 (GVP). https://arxiv.org/abs/2401.08740
+        Ma et al. 2024, SiT, equation 12 (GVP). https://arxiv.org/abs/2401.08740
     """
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class SubVariancePreserving(VariancePreserving):
         rate_max: r_1, the rate at the noise.
 
     References:
-        Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 29 (times reversed).
+        Song et al. 2021, Score-Based Generative Modeling through SDEs, equation 34 (times reversed).
         https://arxiv.org/abs/2011.13456
     """
 

@@ -90,7 +90,7 @@ class Polynomial(Schedule):
         n: The power; 1 is CondOT.
 
     References:
-        Lipman et al. 2024, Flow Matching Guide and Code, section 4.7 (a convex schedule).
+        Lipman et al. 2024, Flow Matching Guide and Code, section 4.8 (`PolynomialConvexScheduler`).
         https://arxiv.org/abs/2412.06264
     """
 
