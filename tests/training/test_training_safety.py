@@ -242,7 +242,7 @@ def test_large_data_points_are_drawn_a_few_at_a_time(tiny, tmp_path):
 
     data = Wide()
     next(Batches(data, 8, seed=0))
-    assert 8 <= data.most <= 2**24 / 2**16
+    assert 8 <= data.most <= 2**22 / 2**16
     data.most = 0
 
     data_mean(data, data.normalization)
