@@ -44,7 +44,7 @@ def in_a_process(*arguments, cwd, code=0, **environment):
 def run(tmp_path_factory):
     """A trained run, `runs/moons`, in a folder of its own."""
     folder = tmp_path_factory.mktemp("cli")
-    flowkit("train", "moons", *TINY, cwd=folder)
+    flowkit("train", "moons", *TINY, "--no-report", cwd=folder)
     return folder
 
 
