@@ -1,8 +1,10 @@
 """The processes that work at one thing together."""
 
+import atexit
+import gc
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from .errors import ConfigError
@@ -55,6 +57,8 @@ def launched() -> Processes:
 def check_launch(world: int) -> None:
     """Refuse to be one of several processes that know nothing of one another, and would write to one folder.
 
+    Those that do know are parted when they exit.
+
     Arguments:
         world: How many processes Accelerate knows of.
 
@@ -67,3 +71,19 @@ def check_launch(world: int) -> None:
             f"{started} processes were launched, and Accelerate sees {world}: on a machine without GPUs set "
             f"ACCELERATE_USE_CPU=true"
         )
+    if world > 1:
+        _part_at_exit()
+
+
+@cache
+def _part_at_exit() -> None:
+    """Part from the others before the interpreter goes: threads of gloo that outlive it abort the process."""
+    atexit.register(_part)
+
+
+def _part() -> None:
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
+        gc.collect()  # what was trained in parallel holds on to the group

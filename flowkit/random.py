@@ -37,16 +37,15 @@ class BlockGenerator:
 
     Arguments:
         seed: The seed of the whole set of samples.
-        start: The index of the first sample, a multiple of `BLOCK`.
+        start: The index of the first sample.
         count: How many samples.
         device: Where the numbers are drawn.
     """
 
     def __init__(self, seed: int, start: int, count: int, device: torch.device | str = "cpu") -> None:
-        if start % BLOCK:
-            raise ValueError(f"start must be a multiple of {BLOCK}, got {start}")
         self.count = count
         first, last = start // BLOCK, -(-(start + count) // BLOCK)
+        self._skipped = start - first * BLOCK  # samples of the first block that come before
         self.generators = [
             torch.Generator(device).manual_seed(derive_seed(seed, block)) for block in range(first, last)
         ]
@@ -54,7 +53,9 @@ class BlockGenerator:
     def draw(self, function: Draw) -> Tensor:
         """`function(BLOCK, generator)` for every block, cut to the samples there are."""
         blocks = [function(BLOCK, generator) for generator in self.generators]
-        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[: self.count]
+        drawn = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        # A part that is kept should not keep the memory of the whole.
+        return drawn if len(drawn) == self.count else drawn[self._skipped : self._skipped + self.count].clone()
 
 
 _get_state, _set_state = torch.Generator.get_state, torch.Generator.set_state

@@ -25,7 +25,7 @@ def expand_time(value: Tensor, x: Tensor) -> Tensor:
 
 
 def batch_times(t: Time, x: Tensor) -> Tensor:
-    """The time as networks take it: shape (batch,), dtype and device of `x`."""
+    """The time as networks take it: shape (batch,), dtype and device of `x`. One number is expanded, so read-only."""
     if isinstance(t, Tensor) and t.ndim:
         return t.to(x)
-    return x.new_full((len(x),), float(t))
+    return x.new_full((1,), float(t)).expand(len(x))

@@ -1,5 +1,6 @@
 """Runs that one process or several train alike; launched as a script, this trains them on several."""
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def weights(pipeline):
 
 
 def main(folder, rank):
+    atexit.register(note_parting, folder, rank)
     torch.set_num_threads(1)
     for name, begin in RUNS.items():
         pipeline = begin(beginning=rank).build()
@@ -95,6 +97,11 @@ def main(folder, rank):
         builder(checkpoint_every=4).build().fit(folder / "failed")
     except fk.FlowkitError as error:
         (folder / f"failed-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+def note_parting(folder, rank):
+    """Called when the process exits, after what flowkit has registered later."""
+    (folder / f"parted-{rank}.txt").write_text(str(not torch.distributed.is_initialized()))
 
 
 def full(*_):

@@ -24,15 +24,14 @@ def test_sample_i_of_a_seed_does_not_depend_on_how_many_there_are():
         assert torch.equal(draws(5, 0, count), whole[:, :count])
 
 
-@pytest.mark.parametrize("batch", [BLOCK, 2 * BLOCK, 3 * BLOCK])
+@pytest.mark.parametrize("batch", [1, 100, BLOCK, 2 * BLOCK, 700])
 def test_sample_i_of_a_seed_does_not_depend_on_the_batch_size(batch):
     parts = [draws(5, start, min(batch, 1000 - start)) for start in range(0, 1000, batch)]
     assert torch.equal(torch.cat(parts, dim=1), draws(5, 0, 1000))
 
 
-def test_a_batch_begins_with_a_block():
-    with pytest.raises(ValueError, match=f"start must be a multiple of {BLOCK}, got 100"):
-        BlockGenerator(0, 100, 10)
+def test_a_part_of_a_block_does_not_keep_the_rest():
+    assert randn_like(torch.empty(10, 3), BlockGenerator(0, 100, 10)).untyped_storage().nbytes() == 4 * 10 * 3
 
 
 def test_seeds_blocks_and_draws_are_unrelated():

@@ -153,6 +153,28 @@ def test_sampling_records_no_gradients_and_leaves_the_noise_alone():
     assert torch.equal(x0, noise())
 
 
+def test_a_compiled_network_gives_the_same_samples_under_the_same_names():
+    model, x0 = Model(Linear(), VelocityHead(), CONDOT), noise()
+    expected, names = sample(model, x0, integrator=Euler(), steps=4), list(model.state_dict())
+    model.network.compile(backend="eager", fullgraph=True)
+    assert torch.equal(sample(model, x0, integrator=Euler(), steps=4), expected)
+    assert list(model.state_dict()) == names
+
+
+def test_one_time_for_all_samples_is_computed_with_once():
+    seen = []
+
+    class Watching(Linear):
+        def forward(self, x, t, y=None):
+            seen.append(t)
+            return super().forward(x, t, y)
+
+    Model(Watching(), VelocityHead(), CONDOT).velocity(noise(), 0.25)
+    assert seen[0].shape == (6,)
+    assert seen[0].stride() == (0,)
+    assert bool((seen[0] == 0.25).all())
+
+
 def test_a_stochastic_integrator_solves_the_sde_of_its_coefficient():
     oracle, x0 = mixture(), noise()
     for diffusion in (ConstantDiffusion(0.8), BetaDiffusion(0.8)):

@@ -19,12 +19,14 @@ class ProgressBar(Callback):
         self.console = console
         self._progress: Progress | None = None
         self._printed_tenth = 0
+        self._said = False
 
     def training_started(self, state: TrainingState) -> None:
         """Start the bar."""
         if state.step:
             self.console.print(f"going on from step {state.step}")
         self._printed_tenth = 10 * state.step // state.steps
+        self._said = False
         if not self.console.is_terminal:
             return
         self._progress = Progress(
@@ -42,12 +44,14 @@ class ProgressBar(Callback):
         self._progress.start()
 
     def progressed(self, state: TrainingState) -> None:
-        """Move the bar."""
+        """Move the bar, and say once whether steps are compiled, where that was to be decided."""
+        self._say_choice(state)
         if self._progress:
             self._progress.update(self._task, completed=state.step)
 
     def logged(self, state: TrainingState) -> None:
         """Show the loss and the pace."""
+        self._say_choice(state)
         loss = f"{sum(state.losses) / len(state.losses):.4f}" if state.losses else "-"
         pace = f"{state.steps_per_second:.0f}" if state.steps_per_second >= 10 else f"{state.steps_per_second:.1f}"
         if self._progress:
@@ -66,3 +70,8 @@ class ProgressBar(Callback):
         """Take the bar down."""
         if self._progress:
             self._progress.stop()
+
+    def _say_choice(self, state: TrainingState) -> None:
+        if state.step_choice and not self._said:
+            self._said = True
+            self.console.print(f"training.compile=auto chose {state.step_choice}", markup=False, highlight=False)

@@ -31,7 +31,10 @@ class TrainingSettings(_Section):
         0.0, ge=0, lt=1, description="probability that a sample trains without its condition"
     )
     mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="Accelerate's mixed precision")
-    compile: bool = Field(False, description="compile the step: slow to start, then faster")
+    compile: Literal[False, True, "auto"] = Field(
+        False, description="compile the step: slow to start, then faster; auto: if timing it says so"
+    )
+    shard: bool = Field(False, description="cut weights, averages and Adam's state over the processes (FSDP)")
     seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the data order and the noise")
     log_every: Positive = Field(50, description="steps between fetches of the loss")
     checkpoint_every: Positive = Field(1000, description="steps between checkpoints")

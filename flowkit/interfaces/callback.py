@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..model import Model
+    from ..training.choice import StepChoice
 
 __all__ = ["Callback", "TrainingState"]
 
@@ -22,6 +23,7 @@ class TrainingState:
         losses: The losses of the steps since the last `logged`, oldest first.
         steps_per_second: The pace since the last `logged`.
         learning_rate: The current one.
+        step_choice: Whether steps are compiled, and why, once `training.compile: auto` has decided.
     """
 
     model: "Model"
@@ -31,6 +33,7 @@ class TrainingState:
     losses: list[float]
     steps_per_second: float = 0.0
     learning_rate: float = 0.0
+    step_choice: "StepChoice | None" = None
 
 
 class Callback:

@@ -19,7 +19,7 @@ __all__ = ["Draws"]
 
 @dataclass(frozen=True)
 class Draws:
-    """What decides samples, whichever of them are wanted. Batches begin at multiples of `flowkit.random.BLOCK`.
+    """What decides samples, whichever of them are wanted.
 
     Arguments:
         sampler: How they are drawn.

@@ -1,6 +1,6 @@
 """The pipeline: data, path, model and sampler that fit together; trained, sampled, saved and loaded as one."""
 
-import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,7 +23,7 @@ from ..likelihood import LogProb, estimate_log_prob
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
-from ..random import BLOCK, BlockGenerator
+from ..random import BlockGenerator
 from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint, usable_checkpoint
@@ -31,6 +31,7 @@ from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
+from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
 from .parts import build_network, build_parts, build_sampler, known_of
 from .provenance import check_provenance, provenance, qualified, without_lost_callbacks
 from .resume import check_same
@@ -130,7 +131,7 @@ class Pipeline:
         Raises:
             RunExistsError: The folder holds a run and neither flag is given.
             ConfigError: A run to resume has another configuration.
-            TrainingError: The loss is no longer a number.
+            TrainingError: The loss is no longer a number, or a step does not fit in memory.
             TrainingInterrupted: A signal came; a checkpoint is written.
         """
         from ..training.distributed import together
@@ -160,7 +161,13 @@ class Pipeline:
         with together(trainer.accelerator):
             if trainer.accelerator.is_main_process:
                 run.write_config(stored) if resume else run.start(stored)
-        trainer.fit(resume)
+        try:
+            trainer.fit(resume)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self.model.zero_grad()  # a step that was cut short leaves no part of a gradient
+            raise step_does_not_fit(error, trainer.step + 1, self._config.training, run.path) from error
         return self
 
     @classmethod
@@ -226,7 +233,8 @@ class Pipeline:
         """Draw samples, in the units of the data.
 
         Sample i depends on the seed and on i alone: not on n, nor on the batch size. (To rounding: for another number
-        of samples PyTorch may choose another way to add up.)
+        of samples PyTorch may choose another way to add up.) A batch that does not fit in memory is halved, and a
+        warning says what fits.
 
         Arguments:
             n: How many.
@@ -246,8 +254,8 @@ class Pipeline:
         samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating():
-            for start in range(0, n, size):
-                samples[start : start + size] = draws.batch(start, min(size, n - start))
+            for start, x in FittingBatches(size).over(range(n), draws.batch):
+                samples[start : start + len(x)] = x
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return samples
 
@@ -301,10 +309,13 @@ class Pipeline:
         _, path = draws.sampler.rescheduled(self.model, self.path)
         trajectory = room_for(n, (len(draws.sampler.grid(path)), n, *self.spec.event_shape), self._dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
+
+        def keep(start: int, count: int) -> None:
+            for i, state in enumerate(draws.states(start, count)):
+                trajectory[i, start : start + count] = state
+
         with self._evaluating():
-            for start in range(0, n, size):
-                for i, state in enumerate(draws.states(start, min(size, n - start))):
-                    trajectory[i, start : start + size] = state
+            deque(FittingBatches(size).over(range(n), keep), maxlen=0)
         samples = trajectory[-1]
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return trajectory
@@ -354,21 +365,23 @@ class Pipeline:
         x = self.normalization.normalize(x).to(self._dtype)
         labels = to_device(self.labels(len(x), y), self.device)
         model, path = sampler.rescheduled(self.model, self.path)
+
+        def estimate(start: int, count: int) -> LogProb:
+            part = slice(start, start + count)
+            return estimate_log_prob(
+                model,
+                x[part],
+                select_condition(labels, part),
+                source=self.source,
+                integrator=sampler.integrator,
+                times=sampler.grid(path),
+                path=path,
+                divergence=divergence,
+                generator=BlockGenerator(seed, start, count, self.device),
+            )
+
         with self._evaluating():
-            found = [
-                estimate_log_prob(
-                    model,
-                    x[start : start + size],
-                    select_condition(labels, slice(start, start + size)),
-                    source=self.source,
-                    integrator=sampler.integrator,
-                    times=sampler.grid(path),
-                    path=path,
-                    divergence=divergence,
-                    generator=BlockGenerator(seed, start, min(size, len(x) - start), self.device),
-                )
-                for start in range(0, len(x), size)
-            ]
+            found = [estimated for _, estimated in FittingBatches(size).over(range(len(x)), estimate)]
         values, errors = (
             torch.cat(parts).cpu() for parts in (zip(*found, strict=True) if found else [[x.new_empty(0)]] * 2)
         )
@@ -446,12 +459,12 @@ class Pipeline:
         return self._config.with_sampling(sampling, self._registry) if sampling else self._config
 
     def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, int]:
-        """The sampler with some settings changed, and the size of its batches in whole blocks of random numbers."""
+        """The sampler with some settings changed, and the size of its batches."""
         config, sampler = self._sampled_with(sampling), self.sampler
         if sampling:
             sampler = build_sampler(config, self._registry, self.spec)
             check_sampler(self, sampler, config.training.condition_dropout)
-        return sampler, math.ceil(config.sampling["batch_size"] / BLOCK) * BLOCK
+        return sampler, config.sampling["batch_size"]
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -9,7 +9,7 @@ from ..errors import ConfigError, Problem
 
 __all__ = ["check_same"]
 
-_MAY_CHANGE = {"steps", "accumulate", "log_every", "checkpoint_every", "keep_checkpoints"}
+_MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 
 
 def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

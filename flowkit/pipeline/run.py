@@ -160,12 +160,13 @@ class MetricsLog(Callback):
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self._alive_at = 0.0
+        self._has_choice = False
 
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
         kept = [line for line in self.run.metrics() if line["step"] <= state.step]
         replace_file(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-        self._alive_at = time.monotonic()
+        self._alive_at, self._has_choice = time.monotonic(), False
 
     def progressed(self, state: TrainingState) -> None:
         """Add a sign of life where the last line is long ago."""
@@ -173,15 +174,17 @@ class MetricsLog(Callback):
             self._add({"step": state.step})
 
     def logged(self, state: TrainingState) -> None:
-        """Add a line."""
-        self._add(
-            {
-                "step": state.step,
-                "loss": sum(state.losses) / len(state.losses) if state.losses else None,
-                "learning_rate": state.learning_rate,
-                "steps_per_second": round(state.steps_per_second, 2),
-            }
-        )
+        """Add a line; the first after `training.compile: auto` has decided also says what."""
+        line: dict[str, Any] = {
+            "step": state.step,
+            "loss": sum(state.losses) / len(state.losses) if state.losses else None,
+            "learning_rate": state.learning_rate,
+            "steps_per_second": round(state.steps_per_second, 2),
+        }
+        if state.step_choice and not self._has_choice:
+            self._has_choice = True
+            line |= {"compiled": state.step_choice.compiled, "compiled_because": state.step_choice.why}
+        self._add(line)
 
     def _add(self, line: dict[str, Any]) -> None:
         with self.run.metrics_file.open("a", encoding="utf-8") as file:

@@ -18,7 +18,9 @@ from ..errors import ConfigError
 from ..export import check_images, check_writable, write_samples
 from ..interfaces.data import DataSpec
 from ..processes import launched
+from ..random import BLOCK
 from .draws import Draws
+from .memory import FittingBatches
 
 __all__ = ["SampleParts", "digest", "draw_to"]
 
@@ -36,7 +38,7 @@ def draw_to(
     Arguments:
         path: Where to.
         n: How many.
-        size: How many in a batch.
+        size: How many in a batch, as long as that fits in memory.
         draws: The samples.
         spec: The shape and classes of the data.
         facts: What the samples depend on.
@@ -50,13 +52,15 @@ def draw_to(
     if n < 1:
         raise ConfigError(f"a file takes at least 1 sample; got {n}")
     _check_room(path, n, spec)
-    parts, processes, starts = SampleParts(path, facts), launched(), range(0, n, size)
+    parts, processes, batches = SampleParts(path, facts), launched(), FittingBatches(size)
+    starts = range(0, n, size * math.ceil(BLOCK / size))  # a part of small batches holds several
     if processes.is_main:
         parts.open()
     processes.wait()
     for start in starts[processes.rank :: processes.world]:
         if not parts.has(start):
-            parts.add(start, draws.batch(start, min(size, n - start)))
+            samples = range(start, min(start + starts.step, n))
+            parts.add(start, torch.cat([x for _, x in batches.over(samples, draws.batch)]))
     processes.wait()
     if processes.is_main:
         write_samples(path, n, parts.batches(starts, draws.y), spec)
@@ -65,7 +69,7 @@ def draw_to(
 
 
 class SampleParts:
-    """The batches of a set of samples, each a safetensors file in a folder beside the file that they will make up.
+    """The parts of a set of samples, each a safetensors file in a folder beside the file that they will make up.
 
     Arguments:
         path: The file to be.
@@ -86,14 +90,14 @@ class SampleParts:
         file.write_text(self._facts, encoding="utf-8")
 
     def has(self, start: int) -> bool:
-        """Whether the batch that begins with this sample is there, and can be read."""
+        """Whether the part that begins with this sample is there, and can be read."""
         try:
             return self._read(start) is not None
         except (OSError, SafetensorError):
             return False
 
     def add(self, start: int, x: Tensor) -> None:
-        """Keep a batch: whole or not at all."""
+        """Keep a part: whole or not at all."""
         partial = self._file(start).with_suffix(".partial")
         save_file({"x": x.contiguous()}, partial)
         descriptor = os.open(partial, os.O_RDONLY)
@@ -104,7 +108,7 @@ class SampleParts:
         partial.replace(self._file(start))
 
     def batches(self, starts: Sequence[int], y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """The batches in order, with their labels."""
+        """The parts in order, with their labels."""
         for start in starts:
             x = self._read(start)
             yield x, None if y is None else y[start : start + len(x)]

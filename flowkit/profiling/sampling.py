@@ -1,6 +1,5 @@
 """Where the time of sampling goes."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
         >>> print(profile_sampling(pipeline))
     """
     check_count("batches", batches)
-    n = math.ceil(pipeline.config["sampling"]["batch_size"] / BLOCK) * BLOCK
+    n = pipeline.config["sampling"]["batch_size"]
     marker, profiler = Marker(pipeline.device), new_profiler(pipeline.device, batches, warm_up=1)
     pipeline.sample(BLOCK)
     plain, cost = [], Cost()

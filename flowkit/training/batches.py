@@ -14,9 +14,12 @@ __all__ = ["Batches"]
 
 _DRAWN_AT_ONCE = 2**16
 """Points drawn from an endless source in one go, as long as they are no more than `_NUMBERS_AT_ONCE` numbers."""
-_NUMBERS_AT_ONCE = 2**24
+_NUMBERS_AT_ONCE = 2**22
+_TAKEN_AT_ONCE = 2**20
+"""Batches in memory are taken together, as many as make up this many numbers (4 MiB): one by one they take longer."""
 _RESIDENT = 2**26
-"""Data sets of up to this many numbers are kept, normalised, on the device (256 MiB in float32)."""
+"""Data sets of up to this many numbers are kept, normalised, on an accelerator (256 MiB in float32). The memory of a
+CPU holds them once already: there it is those that are taken at once anyway."""
 
 
 class Batches(Iterator[Batch]):
@@ -46,28 +49,30 @@ class Batches(Iterator[Batch]):
         world: int = 1,
     ) -> None:
         self.data, self.device, self.dtype = data, torch.device(device), dtype
-        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.batch_size, share = batch_size, batch_size // world
+        self._share, self._own = share, slice(rank * share, (rank + 1) * share)
         self._generator = torch.Generator().manual_seed(seed)
-        self._resident: Batch | None = None
-        if isinstance(data, InMemory) and data.z.numel() <= _RESIDENT:
-            self._resident = self._on_device(Batch(data.z, data.y, data.x0))
         self._start_state = self._generator.get_state()
         self._position = self._count = 0
-        self._index: Tensor | None = None
+        self._index = torch.empty(0)
+        self._drawn: Batch | None = None  # of an endless source, what the index is into
+        self._resident: Batch | None = None  # of a data set, what it is into; without either it is for `Dataset.take`
+        limit = _TAKEN_AT_ONCE if self.device.type == "cpu" else _RESIDENT
+        if isinstance(data, InMemory) and data.z.numel() <= limit:
+            self._resident = self._on_device(Batch(data.z, data.y, data.x0))
         self._chunk: Batch | None = None
+        self._chunked = range(0)  # the batches that are in the chunk
+        in_memory = isinstance(data, InMemory) or not isinstance(data, Dataset)
+        self._at_once = max(1, _TAKEN_AT_ONCE // (batch_size * self._numbers)) if in_memory else 1
 
     def __next__(self) -> Batch:
         if self._position == self._count:
             self._refill()
-        first = self._position * self.batch_size
+        if self._chunk is None or self._position not in self._chunked:
+            self._chunk = self._take()
+        first = (self._position - self._chunked.start) * self._share
         self._position += 1
-        share = self.batch_size // self.world
-        part = slice(first + self.rank * share, first + (self.rank + 1) * share)
-        if self._chunk is not None:
-            return _part(self._chunk, part)
-        assert self._index is not None
-        assert isinstance(self.data, Dataset)
-        return self._on_device(self.data.take(self._index[part]))
+        return _part(self._chunk, slice(first, first + self._share))
 
     def state(self) -> tuple[Tensor, int]:
         """Where the stream is: the generator's state when its bulk was drawn, and the batches used of it."""
@@ -83,26 +88,41 @@ class Batches(Iterator[Batch]):
         else:
             self._start_state = state
 
+    @property
+    def _numbers(self) -> int:
+        """In a data point."""
+        return math.prod(self.data.spec.event_shape)
+
     def _refill(self) -> None:
+        """Begin an epoch, or draw in bulk."""
         self._start_state = self._generator.get_state()
         self._position = 0
-        self._chunk = self._index = None
+        self._chunk = self._drawn = None
         if not isinstance(self.data, Dataset):
-            points = min(_DRAWN_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.data.spec.event_shape))
-            self._count = max(1, points // self.batch_size)
-            self._chunk = self._on_device(self.data.draw(self._count * self.batch_size, self._generator))
+            self._count = max(1, min(_DRAWN_AT_ONCE, _NUMBERS_AT_ONCE // self._numbers) // self.batch_size)
+            self._drawn = self.data.draw(self._count * self.batch_size, self._generator)
+            self._index = torch.arange(self._count * self.batch_size)
             return
         size = len(self.data)
         self._count = max(1, size // self.batch_size)
         if size >= self.batch_size:
-            index = torch.randperm(size, generator=self._generator)
+            self._index = torch.randperm(size, generator=self._generator)
         else:
-            index = torch.randint(size, (self.batch_size,), generator=self._generator)
-        if self._resident is None:
-            self._index = index
-            return
-        index = index.to(self.device)
-        self._chunk = _part(self._resident, index)
+            self._index = torch.randint(size, (self.batch_size,), generator=self._generator)
+        if self._resident is not None:
+            self._index = self._index.to(self.device)
+
+    def _take(self) -> Batch:
+        """The share of this process in the next batches."""
+        self._chunked = range(self._position, min(self._position + self._at_once, self._count))
+        rows = self._index[self._chunked.start * self.batch_size : self._chunked.stop * self.batch_size]
+        index = rows.reshape(-1, self.batch_size)[:, self._own].flatten()
+        if self._resident is not None:
+            return _part(self._resident, index)
+        if self._drawn is not None:
+            return self._on_device(_part(self._drawn, index))
+        assert isinstance(self.data, Dataset)
+        return self._on_device(self.data.take(index))
 
     def _on_device(self, batch: Batch) -> Batch:
         z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))

@@ -15,20 +15,28 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import CheckpointError, FlowkitWarning
 
-__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint", "usable_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "latest_checkpoint",
+    "partial_checkpoint",
+    "save_checkpoint",
+    "sync",
+    "usable_checkpoint",
+]
 
 Tensors = Mapping[str, Tensor]
+Rows = Callable[[str, int], slice]
 
 _NAME = re.compile(r"step-\d+")
 _SUMS = "SHA256SUMS"
@@ -49,11 +57,16 @@ class Checkpoint:
         """After how many steps it was written."""
         return int(self.folder.name.removeprefix("step-"))
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one of its files, on the CPU."""
+    def tensors(self, name: str, rows: Rows | None = None) -> dict[str, Tensor]:
+        """The tensors of one of its files, on the CPU.
+
+        Arguments:
+            name: The file, without suffix.
+            rows: Which rows of a tensor are read, given its name and their number; by default all are.
+        """
         path = self.folder / f"{name}.safetensors"
         try:
-            return load_file(path)
+            return load_file(path) if rows is None else _load_rows(path, rows)
         except FileNotFoundError:
             raise self._unusable(path, "is missing") from None
         except (SafetensorError, OSError) as error:
@@ -131,8 +144,18 @@ def usable_checkpoint(run: Path) -> Checkpoint | None:
     return None
 
 
+def partial_checkpoint(run: Path) -> Path:
+    """The folder in which a checkpoint is written before it is moved to its place."""
+    return run / "checkpoints" / "partial"
+
+
 def save_checkpoint(
-    run: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any], keep: int
+    run: Path,
+    step: int,
+    tensors: Mapping[str, Tensors],
+    state: Mapping[str, Any],
+    keep: int,
+    begun: bool = False,
 ) -> Checkpoint:
     """Write a checkpoint beside its place, move it there in one go, and let the oldest go.
 
@@ -142,15 +165,17 @@ def save_checkpoint(
         tensors: File name (without suffix) to what it holds.
         state: What goes into `state.json`.
         keep: How many checkpoints stay.
+        begun: Whether `partial_checkpoint` holds files already that belong to it.
 
     Raises:
         CheckpointError: It could not be written; those before it are untouched.
     """
     folder = run / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name("partial")
+    partial = partial_checkpoint(run)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        if not begun:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
         for name, content in tensors.items():
             save_file(_separate(content), partial / f"{name}.safetensors")
         (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
@@ -158,10 +183,10 @@ def save_checkpoint(
         sums = "".join(f"{_digest(path)}  {path.name}\n" for path in files)
         (partial / _SUMS).write_text(sums, encoding="ascii")
         for path in (*files, partial / _SUMS, partial):
-            _sync(path)
+            sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"{folder}: could not be written ({error}); earlier checkpoints are untouched") from error
@@ -175,6 +200,16 @@ def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted((path for path in found if _NAME.fullmatch(path.name)), key=lambda path: Checkpoint(path).step)
+
+
+def _load_rows(path: Path, rows: Rows) -> dict[str, Tensor]:
+    """Some rows of each tensor of a file; of single numbers, those."""
+    loaded = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            shape = file.get_slice(name).get_shape()
+            loaded[name] = file.get_slice(name)[rows(name, shape[0])] if shape else file.get_tensor(name)
+    return loaded
 
 
 def _separate(tensors: Tensors) -> dict[str, Tensor]:
@@ -194,7 +229,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """See to it that a file (or the names in a folder) is on the disk before anything relies on it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -8,39 +8,31 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from ..conditions import Condition
-from ..errors import ConfigError
+from ..errors import UnsupportedError
 from ..interfaces.loss import Loss
 from ..model import Model
 from .ema import EMA
 from .update import FusedUpdate, Update
 
-__all__ = ["CompiledStep", "compile_step"]
+__all__ = ["CompiledStep", "compiling_refused"]
 
 
-def compile_step(model: Model, loss: Loss, update: Update, ema: EMA, alone: bool) -> "CompiledStep":
-    """The step as a function that is compiled when it is called first.
+def compiling_refused(update: Update, alone: bool) -> str:
+    """Why no step can be compiled here; empty if one can.
 
     Arguments:
-        model: What is trained.
-        loss: What it regresses.
-        update: What it does to the weights.
-        ema: The averages.
+        update: What a step does to the weights.
         alone: Whether one process takes a batch in one piece, without mixed precision.
-
-    Raises:
-        ConfigError: That cannot be compiled, or there is no C++ compiler.
     """
     if not (alone and isinstance(update, FusedUpdate)):
-        raise ConfigError(
-            "training.compile: works in one process, on a CPU or a CUDA device, without mixed precision, and with "
-            "training.accumulate = 1"
+        return (
+            "works in one process, on a CPU or a CUDA device, without mixed precision, and with training.accumulate = 1"
         )
     if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl")):
-        raise ConfigError(
-            "training.compile: needs a C++ compiler, and there is none: install g++ or clang, name one in the "
-            "environment variable CXX, or leave the setting out"
+        return (
+            "needs a C++ compiler, and there is none: install g++ or clang, or name one in the environment variable CXX"
         )
-    return CompiledStep(model, loss, update, ema)
+    return ""
 
 
 class CompiledStep:
@@ -91,6 +83,8 @@ class CompiledStep:
         self._rate.fill_(rate)
         self._weight.fill_(weight)
         _, means, squares, steps = self._update.rows()
+        if not self.has_run and len(torch.stack(steps).unique()) > 1:  # one number corrects the bias of all
+            raise UnsupportedError("eager steps have left weights without a gradient, and AdamW counts fewer for these")
         loss: Tensor = self._compiled(x0, z, y, means, squares, steps)
         self.has_run = True
         return loss

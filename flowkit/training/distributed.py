@@ -9,27 +9,39 @@ from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
+from ..config.sections import TrainingSettings
 from ..errors import ConfigError, TrainingError
 
-__all__ = ["average_gradients", "check_plain", "check_shares", "make_alike", "together"]
+__all__ = ["average_gradients", "check_plain", "check_shardable", "check_shares", "make_alike", "together"]
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 def check_plain(accelerator: Accelerator) -> None:
-    """Refuse launches that cut up what is replicated here: the weights, their averages, the optimizer's state."""
+    """Refuse launches that leave it to Accelerate to cut up weights: their averages and checkpoints are kept here."""
     asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"  # which Accelerate passes over on CPUs
     if asked or accelerator.distributed_type in _SHARDED:
         name = DistributedType.FSDP.value if asked else accelerator.distributed_type.value
         raise ConfigError(
-            f"the launch asks for {name}, which training does not support: every process holds the whole model (data "
-            f"parallel, DDP); launch without it, as in `accelerate launch --multi_gpu -m flowkit train ...`"
+            f"the launch asks for {name}, which training does not support: launch without it, as in `accelerate launch "
+            f"--multi_gpu -m flowkit train ...`; with training.shard=true the processes share one copy of the weights "
+            f"(FSDP), and without it each holds one (DDP)"
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ConfigError(
             f"the launch asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps: set "
             f"training.accumulate instead; training.batch_size stays what one optimizer step takes"
         )
+
+
+def check_shardable(settings: TrainingSettings) -> None:
+    """Refuse what cannot go with weights that are cut over the processes."""
+    if settings.compile is True:
+        raise ConfigError(
+            "training.compile: a step of processes that share weights cannot be compiled: choose it or training.shard"
+        )
+    if settings.mixed_precision == "fp16":
+        raise ConfigError("training.mixed_precision: fp16 does not go with training.shard: take bf16, or no")
 
 
 def check_shares(batch_size: int, accumulate: int, world: int) -> None:

@@ -1,7 +1,7 @@
 """The state of a training to and from checkpoints: it goes on as if it had never stopped."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +15,11 @@ from ..random import ShareGenerator, derive_seed
 from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
+from .stepping import Stepping
 from .update import Update
+
+if TYPE_CHECKING:
+    from .sharding import Sharding
 
 __all__ = ["ResumableState"]
 
@@ -34,7 +38,9 @@ class ResumableState:
         pairs: Where the stream of pairs is.
         generator: What the loss draws from.
         accelerator: Knows the process, and what is wrapped around the network.
+        stepping: May have decided how steps are taken.
         facts: What `state.json` must hold beside the step, to build the model again.
+        sharding: Cuts the network over the processes, if it is cut.
     """
 
     def __init__(
@@ -46,16 +52,20 @@ class ResumableState:
         pairs: Pairs,
         generator: torch.Generator,
         accelerator: Accelerator,
+        stepping: Stepping,
         facts: Mapping[str, Any],
+        sharding: "Sharding | None" = None,
     ) -> None:
         self.model, self.loss, self.update, self.ema = model, loss, update, ema
         self.pairs, self.generator, self.accelerator, self.facts = pairs, generator, accelerator, dict(facts)
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
+        self.stepping, self.sharding = stepping, sharding
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list(trained.values())
 
     def now(self, step: int, losses: Sequence[float]) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
         """What a checkpoint after `step` steps holds: its tensors, file by file, and what goes into `state.json`.
 
-        Every process must call it.
+        Every process must call it. What is cut is a `DTensor`, with the part of this process.
 
         Arguments:
             step: Steps done.
@@ -70,7 +80,7 @@ class ResumableState:
         tensors: dict[str, Mapping[str, Tensor]] = {
             f"random-{rank}": states for rank, states in enumerate(gather_object([random]))
         }
-        averages = {id(parameter): mean for parameter, mean in zip(self.ema.parameters, self.ema.averages, strict=True)}
+        averages = {id(p): self._whole(p, mean) for p, mean in zip(self.parameters, self.ema.averages, strict=True)}
         weights = self._weights()
         tensors |= {
             "model": weights,
@@ -83,6 +93,8 @@ class ResumableState:
             "processes": self.accelerator.num_processes,
             "losses": list(losses),
         }
+        if decided := self.stepping.state():
+            facts["step_choice"] = decided
         if self.accelerator.scaler is not None:
             facts["scaler"] = self.accelerator.scaler.state_dict()
         return tensors, facts
@@ -108,12 +120,14 @@ class ResumableState:
         for fact, now in self.facts.items():
             if facts[fact] != now:
                 raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
-        self.model.load_state_dict(checkpoint.tensors("model"))
-        averages = checkpoint.tensors("ema")
+        rows = self.sharding.rows if self.sharding else None
+        weights = checkpoint.tensors("model", rows)
+        self.model.load_state_dict(self.sharding.whole_weights(weights) if self.sharding else weights)
+        averages = checkpoint.tensors("ema", rows)
         for name, average in zip(self.names, self.ema.averages, strict=True):
             average.copy_(averages[name])
         kept: dict[str, dict[str, Tensor]] = {name: {} for name in self.names}
-        for key, value in checkpoint.tensors("optimizer").items():
+        for key, value in checkpoint.tensors("optimizer", rows).items():
             name, _, entry = key.rpartition("/")
             kept[name][entry] = value
         self.update.restore(list(kept.values()))
@@ -132,18 +146,27 @@ class ResumableState:
                 if isinstance(generator, ShareGenerator):
                     generator.part_ways(facts["step"])
             torch.manual_seed(derive_seed(torch.initial_seed(), facts["step"]))
+        self.stepping.restore(facts.get("step_choice"))
         if "scaler" in facts and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(facts["scaler"])
 
     def _weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
-        network = self.accelerator.unwrap_model(self.model.network, keep_fp32_wrapper=False)
+        network = self.accelerator.unwrap_model(self.model.network)
         own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
         return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
-        kept = zip(self.names, self.update.state(), strict=True)
-        return {f"{name}/{key}": value for name, entries in kept for key, value in entries.items()}
+        kept = zip(self.names, self.parameters, self.update.state(), strict=True)
+        return {
+            f"{name}/{key}": self._whole(parameter, value)
+            for name, parameter, entries in kept
+            for key, value in entries.items()
+        }
+
+    def _whole(self, like: Tensor, part: Tensor) -> Tensor:
+        """Something that is cut like a parameter, if that is cut, from what this process keeps of it."""
+        return self.sharding.whole_of(like, part) if self.sharding else part
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition, select_condition
 from ..config.sections import TrainingSettings
-from ..errors import ConfigError, FlowkitWarning, TrainingError, TrainingInterrupted
+from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
 from ..interfaces.coupling import Coupling
 from ..interfaces.data import DataSource
@@ -29,16 +30,20 @@ from ..processes import check_launch
 from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
-from .checkpoint import Checkpoint, usable_checkpoint
-from .compiled import CompiledStep, compile_step
-from .distributed import average_gradients, check_plain, check_shares, make_alike, together
+from .checkpoint import Checkpoint, partial_checkpoint, usable_checkpoint
+from .compiled import CompiledStep, compiling_refused
+from .distributed import average_gradients, check_plain, check_shardable, check_shares, make_alike, together
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
 from .pairs import Pairs
 from .state import ResumableState
+from .stepping import Stepping
 from .update import AcceleratedUpdate, FusedUpdate, Update
 from .writer import CheckpointWriter
+
+if TYPE_CHECKING:
+    from .sharding import Sharding
 
 __all__ = ["Trainer"]
 
@@ -84,6 +89,8 @@ class Trainer:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         check_launch(world)
         check_plain(self.accelerator)
+        if settings.shard:
+            check_shardable(settings)
         check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
         self.model, self.loss = model.to(device), loss
@@ -94,20 +101,30 @@ class Trainer:
         self.callbacks = list(callbacks) if is_main else []
         self.config = dict(config or {})
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.ema = EMA(self.parameters, settings.ema_decay)
-        self._network = model.network
-        in_network = set(self._network.parameters())
+        self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        in_network = set(model.network.parameters())
         self._apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
+        self.sharding: Sharding | None = None
+        if settings.shard and world > 1:
+            from . import sharding  # slow to import
+
+            self.sharding = sharding.Sharding(model, self.accelerator)
+            self.parameters, self._apart = self.sharding.parts, self.sharding.replicated
+        self._network = model.network
+        self.ema = EMA(self.parameters, settings.ema_decay)
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
         self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
         self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
         has_kernel = self._plain and device.type in ("cpu", "cuda")
-        self.update: Update = (FusedUpdate if has_kernel else AcceleratedUpdate)(
-            self.parameters, settings.gradient_clip, settings.weight_decay
-        )
+        clip, weight_decay = settings.gradient_clip, settings.weight_decay
+        if self.sharding is not None:
+            self.update: Update = self.sharding.update(clip, weight_decay)
+        else:
+            self.update = (FusedUpdate if has_kernel else AcceleratedUpdate)(self.parameters, clip, weight_decay)
         alone = world == settings.accumulate == 1 and settings.mixed_precision == "no"
-        self._compiled = compile_step(model, loss, self.update, self.ema, alone) if settings.compile else None
+        compiling = partial(CompiledStep, model, loss, cast(FusedUpdate, self.update), self.ema)
+        refused = compiling_refused(self.update, alone)
+        self._stepping = Stepping(settings.compile, refused, settings.steps, device, self._eager_step, compiling)
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
@@ -117,7 +134,16 @@ class Trainer:
             of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
         self.pairs = Pairs(batches, source, coupling, of_pairs, settings.condition_dropout)
         self.resumable = ResumableState(
-            model, loss, self.update, self.ema, self.pairs, self.generator, self.accelerator, facts or {}
+            model,
+            loss,
+            self.update,
+            self.ema,
+            self.pairs,
+            self.generator,
+            self.accelerator,
+            self._stepping,
+            facts or {},
+            self.sharding,
         )
         self.step = 0
         self._rate = 0.0
@@ -146,7 +172,7 @@ class Trainer:
                 prepared = self.update.prepare(self.accelerator, self._network)
             self.model.network = prepared
             state = TrainingState(self.model, self.folder, self.step, self.settings.steps, [])
-            with together(self.accelerator):
+            with self._together():
                 self._tell("training_started", state)
             try:
                 with self.pairs, self._writer:
@@ -159,6 +185,8 @@ class Trainer:
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
+        if self.sharding is not None:
+            self.sharding.join()
         if self.accelerator.num_processes > 1:
             make_alike(self.model)
         self.model.eval()
@@ -166,7 +194,10 @@ class Trainer:
             signal.raise_signal(interrupt.signal)
 
     def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
-        self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+        if self.sharding is None:
+            self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+        elif error is None or isinstance(error, TrainingInterrupted):  # else other processes may have gone
+            self.sharding.join()
         self._tell("training_ended", state)
         self.hooks.ended(self.step, error)
 
@@ -187,7 +218,7 @@ class Trainer:
                 state.step, state.losses, self._unlogged = self.step, self._unlogged, []
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
                 state.learning_rate = self._rate
-                with together(self.accelerator):
+                with self._together():
                     self._tell("logged", state)
                 logged_at, logged_step = now, self.step
             if now - shown_at > _PROGRESS_SECONDS:
@@ -209,35 +240,23 @@ class Trainer:
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         self._rate = self._learning_rate()
-        if self._compiled is not None:
-            try:
-                return self._compiled(x0, z, y, self._rate, self.ema.weight(self.step + 1))
-            except Exception as error:
-                self._give_up_compiling(self._compiled, error)
+        left, weight = self.settings.steps - self.step, self.ema.weight(self.step + 1)
+        return self._stepping(left, x0, z, y, self._rate, weight)
+
+    def _eager_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         loss = self._differentiate(x0, z, y)
         self.update(self._rate)
         self.ema.update(self.step + 1)
         return loss
 
-    def _give_up_compiling(self, compiled: CompiledStep, error: Exception) -> None:
-        """Go on without, if it was the compiler that failed; an error of the step itself comes up again there."""
-        if compiled.has_run:
-            raise error
-        self._compiled = None
-        reason = " ".join(str(error).split())[:300]
-        warnings.warn(
-            f"training.compile: this step cannot be compiled and runs as it is: {type(error).__name__}: {reason}",
-            FlowkitWarning,
-            stacklevel=2,
-        )
-
     def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         """The gradient of the mean loss, piece by piece; the mean loss."""
-        if self.settings.accumulate == 1:
-            loss = self.loss(self.model, x0, z, y, self.generator).mean()
-            self._backward(loss)
-        else:
-            loss = torch.stack(list(self._differentiate_pieces(x0, z, y))).sum()
+        with nullcontext() if self.sharding is None else self.sharding.step():
+            if self.settings.accumulate == 1:
+                loss = self.loss(self.model, x0, z, y, self.generator).mean()
+                self._backward(loss)
+            else:
+                loss = torch.stack(list(self._differentiate_pieces(x0, z, y))).sum()
         if self._apart:
             average_gradients(self._apart, self.accelerator)
         return loss.detach()
@@ -292,7 +311,7 @@ class Trainer:
 
     def _note_written(self, state: TrainingState, wait: bool = False) -> None:
         """Tell of a checkpoint as soon as it is on the disk."""
-        with together(self.accelerator):
+        with self._together():
             if checkpoint := self._writer.written(wait):
                 self._last_good = checkpoint
                 self._tell("checkpoint_saved", state, checkpoint.folder)
@@ -301,14 +320,17 @@ class Trainer:
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
         tensors, facts = self.resumable.now(self.step, self._unlogged)
+        if self.sharding is not None:
+            tensors = self.sharding.write(partial_checkpoint(self.folder), tensors)
         if self.accelerator.is_main_process:
-            self._writer.start(self.step, tensors, facts)
+            self._writer.start(self.step, tensors, facts, begun=self.sharding is not None)
 
     def _refuse_to_save_bad_weights(self) -> None:
         """Never save what a bad loss or gradient has spoilt."""
         self._fetch_losses()
         norms = torch._foreach_norm([*self.parameters, *self.ema.averages])
-        if not bool(torch.stack(norms).isfinite().all()):
+        finite = torch.stack(norms).isfinite().all().int()
+        if not self.accelerator.gather(finite.reshape(1)).all():  # each process may have weights of its own
             self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -318,6 +340,13 @@ class Trainer:
         self._last_good = checkpoint
         self.hooks.loaded(checkpoint)
 
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What the first process does in here with the whole weights, and what fails in it fails in all."""
+        with together(self.accelerator), nullcontext() if self.sharding is None else self.sharding.whole():
+            yield
+
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
+        state.step_choice = self._stepping.choice
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)

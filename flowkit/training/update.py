@@ -111,7 +111,8 @@ class FusedUpdate(Update):
             return
         parameters, means, squares, steps = _columns(used)
         gradients = [gradient for parameter in parameters if (gradient := parameter.grad) is not None]
-        excess = None if self.clip is None else self._excess(gradients, self.clip)
+        # max(1, |g|/c), without waiting for the device
+        excess = None if self.clip is None else (self._norm(parameters, gradients) / self.clip).clamp(min=1.0)
         if excess is not None and excess.dtype is torch.float64:  # the kernel takes a scale in float32 alone
             torch._foreach_div_(gradients, excess)
             excess = None
@@ -157,11 +158,9 @@ class FusedUpdate(Update):
             ]
         return self._rows
 
-    @staticmethod
-    def _excess(gradients: list[Tensor], clip: float) -> Tensor:
-        """max(1, |g|/c), without waiting for the device."""
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        return (norm / clip).clamp(min=1.0)
+    def _norm(self, parameters: list[Tensor], gradients: list[Tensor]) -> Tensor:
+        """|g| over all gradients."""
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 def _columns(rows: Sequence[Row]) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:

@@ -1,7 +1,7 @@
-"""Writes checkpoints beside training, which goes on after the state has been copied."""
+"""Writes checkpoints beside training, which goes on after the state has been copied; a large one is not copied."""
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,10 @@ from torch import Tensor
 from .checkpoint import Checkpoint, save_checkpoint
 
 __all__ = ["CheckpointWriter"]
+
+COPIED = 2**28
+"""A state in the memory of a CPU is copied up to this many bytes. The copy of a larger one would be the peak of memory;
+training waits while it is written instead, a moment beside the steps of so large a network."""
 
 
 class CheckpointWriter:
@@ -34,13 +38,24 @@ class CheckpointWriter:
     ) -> None:
         self._thread.shutdown(wait=True)  # what has been begun is finished, whatever ended training
 
-    def start(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    def start(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+        begun: bool = False,
+    ) -> None:
         """Begin to write a checkpoint of these tensors as they are now; the arguments are `save_checkpoint`'s."""
-        copies = {
-            name: {key: value.detach().to("cpu", copy=True) for key, value in content.items()}
-            for name, content in tensors.items()
-        }
-        self._writing = self._thread.submit(save_checkpoint, self.run, step, copies, state, self.keep)
+        values = [value for content in tensors.values() for value in content.values()]
+        copied = sum(value.nbytes for value in values if value.device.type == "cpu") <= COPIED
+        if copied:
+            tensors = {
+                name: {key: value.detach().to("cpu", copy=True) for key, value in content.items()}
+                for name, content in tensors.items()
+            }
+        self._writing = self._thread.submit(save_checkpoint, self.run, step, tensors, state, self.keep, begun)
+        if not copied:
+            wait([self._writing])
 
     def written(self, wait: bool = False) -> Checkpoint | None:
         """The checkpoint begun last, once, when it is on the disk; None while it is not.

@@ -1,10 +1,11 @@
 """A network with a time of its own and a call of its own, behind flowkit's `forward(x, t, y)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
-from flowkit import Condition
+from flowkit import Condition, UnsupportedError
 
 __all__ = ["Call", "ForeignNetwork"]
 
@@ -26,6 +27,7 @@ class ForeignNetwork(nn.Module):
         offset: What it counts from.
         whole: Whether it knows whole numbers only, as int64.
         sign: What its output is multiplied with: -1 for a velocity along 1 - t.
+        no_label: The label that it has for "none", in place of -1 and of y = None.
     """
 
     def __init__(
@@ -37,13 +39,20 @@ class ForeignNetwork(nn.Module):
         offset: float = 0.0,
         whole: bool = False,
         sign: float = 1.0,
+        no_label: int | None = None,
     ) -> None:
         super().__init__()
         self.network, self.call, self.data_at_0 = network, call, data_at_0
         self.scale, self.offset, self.whole, self.sign = scale, offset, whole, sign
+        self.no_label = no_label
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
-        """What the network says at (x, t), shape (batch, *event)."""
+        """What the network says at (x, t), shape (batch, *event).
+
+        Raises:
+            UnsupportedError: There is a `no_label`, and the condition is not one of labels.
+        """
+        y = y if self.no_label is None else _labels(y, x, self.no_label)
         out = self.call(self.network, x, self.time(t), y)
         return out if self.sign == 1 else self.sign * out
 
@@ -51,3 +60,12 @@ class ForeignNetwork(nn.Module):
         """The network's time, shape (batch,)."""
         time = (self.scale * (1 - t if self.data_at_0 else t) + self.offset).clamp(min=0)
         return time.round().long() if self.whole else time
+
+
+def _labels(y: Condition, x: Tensor, no_label: int) -> Tensor:
+    """The labels in the network's manner, shape (batch,)."""
+    if y is None:
+        return torch.full((len(x),), no_label, device=x.device)
+    if isinstance(y, Mapping) or y.is_floating_point():
+        raise UnsupportedError("no_label is for conditions that are integer labels: give `wrap` a `call` instead")
+    return torch.where(y < 0, no_label, y)

@@ -22,6 +22,7 @@ def wrap(
     time_scale: float = 1.0,
     time_offset: float = 0.0,
     whole_times: bool = False,
+    no_label: int | None = None,
     call: Call | None = None,
     data_mean: Tensor | float = 0.0,
 ) -> fk.Model:
@@ -38,6 +39,7 @@ def wrap(
         time_scale: Its times to one of ours, such as 1000.
         time_offset: What is added: a discrete chain that counts from 0 has -1.
         whole_times: Round times to whole numbers, int64.
+        no_label: The label that the network has for "none": it gets it where y = -1, and where y is None.
         call: How it is called, `call(network, x, time, y)`; by default `network(x, time)`, and
             `network(x, time, y)` where there is a condition.
         data_mean: E[z], which a network of noise or score cannot know at t = 0.
@@ -61,6 +63,7 @@ def wrap(
         offset=time_offset,
         whole=whole_times,
         sign=-1.0 if reversed_velocity else 1.0,
+        no_label=no_label,
     )
     path = fk.create("path", "gaussian", schedule=path) if isinstance(path, str) else path
     return fk.Model(foreign, fk.create("head", predicts), path, data_mean)

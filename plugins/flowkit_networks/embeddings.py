@@ -22,9 +22,12 @@ class TimeFeatures(nn.Module):
         self.register_buffer("multiples", math.pi * torch.arange(1, frequencies + 1), persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Features of shape (batch, 2 * frequencies) for times of shape (batch,)."""
-        angles = t[:, None] * self.multiples.to(t.dtype)
-        return torch.cat([angles.cos(), angles.sin()], dim=1)
+        """Features of shape (batch, 2 * frequencies) for times of shape (batch,).
+
+        One time expanded to the batch, as in sampling, has its features computed once.
+        """
+        angles = (t[:1] if t.stride(0) == 0 else t)[:, None] * self.multiples.to(t.dtype)
+        return torch.cat([angles.cos(), angles.sin()], dim=1).expand(len(t), -1)
 
 
 class LabelEmbedding(nn.Module):

@@ -183,6 +183,58 @@ def test_flow_matching_samples_alike():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+# SiT.
+
+
+class LikeSiT(Exact):
+    """Called as SiT's networks: `network(x, t, y)` with a label for every sample, the one after the last for none."""
+
+    def forward(self, x, t, y):
+        assert t.shape == y.shape == (len(x),)
+        assert y.dtype == torch.int64
+        assert y.min() >= 0
+        self.asked.append(y)
+        return self.field(x, t, torch.where(y == 3, -1, y))
+
+
+LABELS = torch.tensor([0, 1, 2, -1, 0, 1])
+
+
+@pytest.mark.parametrize("schedule", ["condot", "cosine", "vp"])
+@pytest.mark.parametrize("predicts", ["velocity", "score", "noise"])
+def test_a_network_called_as_those_of_sit_knows_labels_and_their_absence(predicts, schedule):
+    network, x, t = LikeSiT(predicts, schedule), states(), torch.full((6,), 0.3, dtype=torch.float64)
+    model = wrap(network, predicts, schedule, no_label=3)
+    for y, theirs in [(LABELS, [0, 1, 2, 3, 0, 1]), (-torch.ones_like(LABELS), [3] * 6), (None, [3] * 6)]:
+        found = model.predict(x, 0.3, y, (Quantity(predicts), Quantity.VELOCITY, Quantity.SCORE))
+        assert network.asked[-1].tolist() == theirs
+        assert torch.equal(found[0], network(x, t, torch.tensor(theirs)))
+        expected = mixture(schedule).predict(x, 0.3, y, (Quantity.VELOCITY, Quantity.SCORE))
+        for field, exact in zip(found[1:], expected, strict=True):
+            torch.testing.assert_close(field, exact, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("schedule", ["condot", "cosine", "vp"])
+def test_guided_samples_are_those_of_a_doubled_batch_in_the_manner_of_sit(schedule):
+    """Euler's method by hand on half labels, half none, both guided: 20 steps of rounding."""
+    network, y, h = LikeSiT(schedule=schedule), LABELS.clamp(min=0), 1 / 20
+    model = wrap(network, "velocity", schedule, no_label=3)
+    expected, both = states() * model.path.source_scale, torch.cat([y, torch.full_like(y, 3)])
+    for k in range(20):
+        times = torch.full((12,), k * h, dtype=torch.float64)
+        labelled, without = network(torch.cat([expected, expected]), times, both).chunk(2)
+        expected = expected + h * (without + 4 * (labelled - without))
+    guidance = fk.create("guidance", "classifier_free", scale=4.0)
+    found = fk.sample(model, states(), y, integrator=Euler(), steps=20, guidance=guidance)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("y", [{"label": LABELS}, LABELS.double()], ids=["mapping", "real"])
+def test_a_label_for_none_is_refused_where_there_are_no_labels(y):
+    with pytest.raises(UnsupportedError, match="no_label is for conditions that are integer labels"):
+        wrap(LikeSiT(), "velocity", no_label=3).velocity(states(), 0.3, y)
+
+
 # diffusers.
 
 

@@ -127,6 +127,14 @@ def test_it_compiles_in_one_graph(name):
     torch.testing.assert_close(compiled(x, t), network(x, t))
 
 
+@every_network
+def test_one_time_expanded_to_the_batch_gives_what_as_many_equal_times_give(name):
+    network = build(name, num_classes=CLASSES).double()
+    x, t, y = inputs(network, dtype=torch.float64)
+    one = t[:1].expand(len(x))
+    torch.testing.assert_close(network(x, one, y), network(x, one.clone(), y))
+
+
 def test_an_untrained_unet_says_nothing():
     network = UNet(width=8, event_shape=(1, 8, 8), num_classes=CLASSES)
     assert not network(*inputs(network)).any()

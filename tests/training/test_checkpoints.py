@@ -110,6 +110,24 @@ def test_the_state_is_that_of_the_moment_and_training_does_not_wait(tmp_path, mo
     assert torch.equal(checkpoint.tensors("model")["w"], torch.ones(3))
 
 
+def test_a_large_state_is_not_copied_but_written_before_training_goes_on(tmp_path, monkeypatch):
+    written = []
+
+    def note(run, step, tensors, *arguments):
+        written.append(tensors["model"]["w"].data_ptr())
+        return save_checkpoint(run, step, tensors, *arguments)
+
+    monkeypatch.setattr(writer, "save_checkpoint", note)
+    monkeypatch.setattr(writer, "COPIED", 1000)
+    weight = torch.ones(251)  # 1,004 bytes
+    with CheckpointWriter(tmp_path, keep=1) as checkpoints:
+        checkpoints.start(1, {"model": {"w": weight}}, {"step": 1})
+        weight += 1
+        checkpoint = checkpoints.written()
+    assert written == [weight.data_ptr()]
+    assert torch.equal(checkpoint.tensors("model")["w"], torch.ones_like(weight))
+
+
 def test_a_checkpoint_that_cannot_be_written_ends_training_in_words(tiny, tmp_path, monkeypatch):
     written = []
 

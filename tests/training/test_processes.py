@@ -63,6 +63,11 @@ def test_all_processes_stop_when_the_first_cannot_write_a_checkpoint(folder):
     assert second == f"TrainingError: process 0 failed: {first}"
 
 
+@pytest.mark.slow
+def test_processes_part_before_they_exit(folder):
+    assert [(folder / f"parted-{rank}.txt").read_text() for rank in (0, 1)] == ["True", "True"]
+
+
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "in pieces"])
 def test_a_batch_in_pieces_trains_what_it_trains_in_one(name, tmp_path):
     whole = weights(RUNS[name]().build().fit(tmp_path / "whole"))

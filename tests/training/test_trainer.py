@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import flowkit as fk
+from flowkit.training import batches
 from flowkit.training.batches import Batches
 from flowkit.training.checkpoint import latest_checkpoint, save_checkpoint
 from flowkit.training.ema import EMA
@@ -206,6 +207,20 @@ def test_processes_share_a_batch_without_overlap():
     whole = next(Batches(data, 6, seed=0)).z
     parts = [next(Batches(data, 6, seed=0, rank=rank, world=2)).z for rank in range(2)]
     assert torch.equal(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_large_data_set_in_memory_is_the_stream_of_a_small_one_and_is_not_kept_twice(world, monkeypatch):
+    data = fk.InMemory(torch.randn(90, 5), torch.arange(90) % 3)
+    small = Batches(data, 10, seed=0, rank=world - 1, world=world)
+    expected = [next(small) for _ in range(20)]
+    monkeypatch.setattr(batches, "_TAKEN_AT_ONCE", 200)  # 4 batches; the data are 450 numbers
+    large = Batches(data, 10, seed=0, rank=world - 1, world=world)
+    for batch in expected:
+        found = next(large)
+        assert torch.equal(found.z, batch.z)
+        assert torch.equal(found.y, batch.y)
+        assert found.z.untyped_storage().nbytes() <= 4 * 200
 
 
 def test_a_data_set_smaller_than_a_batch_is_drawn_from_with_replacement():
