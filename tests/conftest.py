@@ -11,6 +11,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Put modules with slow tests first, so that in the end no process waits long for another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def tiny():
     """A builder of a pipeline that trains in well under a second."""

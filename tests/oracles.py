@@ -1,5 +1,6 @@
 """A path on which everything is known, written with formulas of its own for tests to hold the package against."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -75,6 +76,13 @@ def _with_slope(function, t: Tensor) -> tuple[Tensor, Tensor]:
         return value.detach(), torch.autograd.grad(value.sum(), t)[0]
 
 
+@functools.cache
+def _at(schedule: str, t: float) -> tuple[Tensor, ...]:
+    """alpha, alpha', beta^2 and its derivative, of shape (1, 1): tests of many steps ask for the same times often."""
+    time = torch.full((1, 1), t, dtype=torch.float64)
+    return tuple(part for function in SCHEDULES[schedule] for part in _with_slope(function, time))
+
+
 class GaussianMixture(fk.Predictor):
     """The exact marginal fields of a Gaussian path to a mixture of isotropic Gaussians, in float64.
 
@@ -90,7 +98,7 @@ class GaussianMixture(fk.Predictor):
         self.means = torch.as_tensor(means, dtype=torch.float64)  # (K, *event)
         self.stds = torch.as_tensor(stds, dtype=torch.float64)
         self.weights = torch.as_tensor(weights, dtype=torch.float64)
-        self.alpha, self.beta_squared = SCHEDULES[schedule]
+        self.schedule, (self.alpha, self.beta_squared) = schedule, SCHEDULES[schedule]
 
     @property
     def mean(self) -> Tensor:
@@ -109,16 +117,20 @@ class GaussianMixture(fk.Predictor):
 
     def predict(self, x, t, y, wanted):
         t = torch.as_tensor(t, dtype=torch.float64).reshape(-1, 1)
-        alpha, alpha_dot = _with_slope(self.alpha, t)
-        beta_squared, beta_squared_dot = _with_slope(self.beta_squared, t)
-        posterior = self._log_joint(x, t, y).softmax(1)
+        if len(t) == 1:
+            alpha, alpha_dot, beta_squared, beta_squared_dot = _at(self.schedule, float(t))
+        else:
+            alpha, alpha_dot = _with_slope(self.alpha, t)
+            beta_squared, beta_squared_dot = _with_slope(self.beta_squared, t)
+        variances = alpha**2 * self.stds.square() + beta_squared
+        posterior = self._log_joint(x, alpha, variances, y).softmax(1)
         means, flat = self.means.flatten(1), x.double().flatten(1)
 
         def offset(weights):
             """The sum over k of weights_k (x - alpha m_k)."""
             return weights.sum(1, keepdim=True) * flat - alpha * (weights @ means)
 
-        scaled = posterior / self._variances(t)
+        scaled = posterior / variances
         slope, data = offset(scaled), posterior @ means + alpha * offset(scaled * self.stds.square())
         beta = beta_squared.sqrt()
         fields = {
@@ -132,7 +144,13 @@ class GaussianMixture(fk.Predictor):
 
     def log_prob(self, x: Tensor, t=1.0, y: Tensor | None = None) -> Tensor:
         """log p_t(x), or log p_t(x|y)."""
-        return self._log_joint(x, torch.as_tensor(t, dtype=torch.float64).reshape(-1, 1), y).logsumexp(1)
+        return self.log_joint(x, t, y).logsumexp(1)
+
+    def log_joint(self, x: Tensor, t, y: Tensor | None = None) -> Tensor:
+        """log (w_k p_t(x|k)), shape (batch, K)."""
+        t = torch.as_tensor(t, dtype=torch.float64).reshape(-1, 1)
+        alpha = self.alpha(t)
+        return self._log_joint(x, alpha, alpha**2 * self.stds.square() + self.beta_squared(t), y)
 
     def pairs(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Independent x0 ~ N(0, I) and z ~ p_data."""
@@ -146,13 +164,9 @@ class GaussianMixture(fk.Predictor):
         t = torch.tensor(t, dtype=torch.float64)
         return self.alpha(t) * z + self.beta_squared(t).sqrt() * x0
 
-    def _variances(self, t):
-        return self.alpha(t) ** 2 * self.stds.square() + self.beta_squared(t)
-
-    def _log_joint(self, x, t, y):
+    def _log_joint(self, x, alpha, variances, y):
         """log (w_k N(x; alpha m_k, v_k I)), shape (batch, K)."""
-        offsets = x.double().flatten(1)[:, None] - self.alpha(t)[..., None] * self.means.flatten(1)
-        variances = self._variances(t)
+        offsets = x.double().flatten(1)[:, None] - alpha[..., None] * self.means.flatten(1)
         log_weights = self.weights.log().expand(len(x), -1)
         if y is not None:
             others = (y[:, None] >= 0) & (y[:, None] != torch.arange(len(self.weights)))

@@ -16,16 +16,23 @@ from flowkit.plugins import KINDS, Kind, PluginManager, hookimpl
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = {"flowkit", "flowkit.plugins", "flowkit.testing"}
+TRY_OUT = """
+import sys, pytest
+assert pytest.main(["-q", "-p", "no:cacheprovider"]) == 0
+from flowkit.cli.main import main
+sys.argv = ["flowkit", "check", sys.argv[1]]
+main()
+"""
 
 
 def run(*arguments, cwd, site=None):
-    """A module of Python, in a process that finds what is installed in the folder `site`."""
+    """Python, in a process that finds what is installed in the folder `site`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if site:
         environment["PYTHONPATH"] = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
     # -P: the current folder, which holds the sources, is not looked at
     done = subprocess.run(
-        [sys.executable, "-P", "-m", *map(str, arguments)],
+        [sys.executable, "-P", *map(str, arguments)],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -38,6 +45,7 @@ def run(*arguments, cwd, site=None):
 
 def install(package, site):
     run(
+        "-m",
         "pip",
         "-q",
         "install",
@@ -52,9 +60,8 @@ def install(package, site):
 
 
 def try_out(package, site):
-    """The tests of a package, and `flowkit check`: what they print."""
-    tests = run("pytest", "-q", "-p", "no:cacheprovider", cwd=package, site=site)
-    return tests, run("flowkit", "check", package.name, cwd=package, site=site)
+    """The tests of a package, and then `flowkit check`: what they print."""
+    return run("-c", TRY_OUT, package.name, cwd=package, site=site)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +73,11 @@ def package(tmp_path_factory):
 
 def test_a_package_of_all_kinds_passes_its_tests_and_the_checks(package, tmp_path):
     install(package.folder, tmp_path)
-    tests, checks = try_out(package.folder, tmp_path)
-    assert "xfailed" not in tests
-    assert "not checked" not in checks.splitlines()[-1]
+    printed = try_out(package.folder, tmp_path)
+    assert "xfailed" not in printed
+    assert "not checked" not in printed.splitlines()[-1]
     for kind in KINDS:
-        assert f"{kind} example" in checks
+        assert f"{kind} example" in printed
 
 
 def test_the_readme_gives_a_command_for_every_kind(package):
@@ -83,7 +90,7 @@ def test_the_readme_gives_a_command_for_every_kind(package):
 def test_it_is_linted_and_formatted(name, tmp_path):
     folder = fk.new_plugin(name, kinds=list(KINDS), folder=tmp_path / name).folder
     for command in (["check"], ["format", "--check"]):
-        run("ruff", *command, "--no-cache", "--config", ROOT / "pyproject.toml", ".", cwd=folder)
+        run("-m", "ruff", *command, "--no-cache", "--config", ROOT / "pyproject.toml", ".", cwd=folder)
 
 
 def test_it_names_nothing_but_what_is_public(package):
@@ -182,7 +189,9 @@ def test_components_work_beside_those_that_have_their_name(taken, tmp_path):
 
 @pytest.mark.slow
 def test_its_types_are_checked(package):
-    run("mypy", "--config-file", ROOT / "pyproject.toml", "flowkit_example", cwd=package.folder)
+    # What `mypy` in the root has found out about the libraries is not found out again.
+    settings = ["--config-file", ROOT / "pyproject.toml", "--cache-dir", ROOT / ".mypy_cache"]
+    run("-m", "mypy", *settings, "flowkit_example", cwd=package.folder)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def with_classifier(schedule="condot", scale=1.0):
     oracle.path = GaussianPath(fk.create("schedule", schedule))
 
     def log_prob(x, t, y):
-        return oracle._log_joint(x, t[:, None], None).log_softmax(1).gather(1, y.clamp(min=0)[:, None])[:, 0]
+        return oracle.log_joint(x, t).log_softmax(1).gather(1, y.clamp(min=0)[:, None])[:, 0]
 
     return oracle, ClassifierGuidance(log_prob, scale)
 

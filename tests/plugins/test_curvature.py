@@ -1,5 +1,7 @@
 """The grid that looks at the model."""
 
+import functools
+
 import pytest
 import torch
 from flowkit_ode.curvature import CurvatureGrid
@@ -11,12 +13,19 @@ SCHEDULES = ["condot", "cosine", "polynomial", "vp", "logit_linear", "ve", "edm"
 X0 = torch.randn(256, 2, generator=seeded(), dtype=torch.float64)
 
 
-def error(schedule, integrator, steps, learned):
-    """The root mean square of the end points' errors, on the exact field of a mixture."""
+@functools.cache
+def exact_flow(schedule):
+    """The exact field of a mixture as an ODE, where it starts, and where it ends."""
     path = fk.create("path", "gaussian", schedule=schedule)
     ode, start = fk.ODE(mixture(schedule), path=path), path.source_scale * X0
+    return ode, start, fk.create("integrator", "dopri5", rtol=1e-8, atol=1e-8).integrate(ode, start, [0.0, 1.0])
+
+
+@functools.cache
+def error(schedule, integrator, steps, learned):
+    """The root mean square of the end points' errors."""
+    ode, start, exact = exact_flow(schedule)
     grid = CurvatureGrid().fitted(ode, start) if learned else CurvatureGrid()
-    exact = fk.create("integrator", "dopri5", rtol=1e-8, atol=1e-8).integrate(ode, start, [0.0, 1.0])
     end = fk.create("integrator", integrator).integrate(ode, start, grid.times(steps))
     return (end - exact).square().mean().sqrt()
 
