@@ -95,8 +95,6 @@ class UNet(nn.Module, Network):
         self.decoder = nn.ModuleList(_Stage(2 * c, c, blocks, features, dropout) for c in channels[-2::-1])
         self.norm = nn.GroupNorm(GROUPS, channels[0])
         self.out = _zero(_conv(channels[0], outputs * event_shape[0]))
-        # Convolutions on CPUs and on tensor cores are faster with the channels of a pixel side by side in memory.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
         """Shape (batch, outputs * channels, height, width)."""
@@ -163,7 +161,7 @@ class _Attention(nn.Module):
         """The shape of x."""
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, HEADS, channels // HEADS, height * width)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # else attention takes its slow way
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(h.transpose(-1, -2).reshape(x.shape))
 
