@@ -161,7 +161,7 @@ class _Attention(nn.Module):
         """The shape of x."""
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, HEADS, channels // HEADS, height * width)
-        q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # else attention takes its slow way
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(h.transpose(-1, -2).reshape(x.shape))
 
