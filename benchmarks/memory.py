@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from training_step import CLIP, EMA_DECAY, RATE, WARMUP, hand_written
+from training_step import hand_written, with_flowkit
 
 import flowkit as fk
 import flowkit.training.trainer  # what `fit` imports belongs to neither loop
@@ -83,27 +83,8 @@ def measure(case: str, loop: str, steps: int, device: torch.device) -> dict[str,
         peak = Peak(device)
         hand_written(network, data, batch, steps)(steps)
         return {"step": peak.bytes()}
-    pipeline = (
-        fk.Pipeline.builder()
-        .data(fk.InMemory(data))
-        .path("gaussian", schedule="condot")
-        .network(network)
-        .head("velocity")
-        .loss("cfm")
-        .training(
-            steps=steps,
-            batch_size=batch,
-            learning_rate=RATE,
-            warmup_steps=WARMUP,
-            gradient_clip=CLIP,
-            ema_decay=EMA_DECAY,
-            log_every=steps // 2,
-            checkpoint_every=steps // 2,
-        )
-        .evaluation(metrics=[])
-        .build()
-        .to(device)
-    )
+    half = steps // 2
+    pipeline = with_flowkit(network, data, batch, steps, log_every=half, checkpoint_every=half).to(device)
     reading = Reading(Peak(device))
     with tempfile.TemporaryDirectory() as folder:
         pipeline.fit(folder, callbacks=[reading])

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,6 +54,29 @@ def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int)
             step += 1
 
     return run
+
+
+def with_flowkit(network: nn.Module, data: torch.Tensor, batch: int, steps: int, **training: Any) -> fk.Pipeline:
+    """The same in flowkit."""
+    return (
+        fk.Pipeline.builder()
+        .data(fk.InMemory(data))
+        .path("gaussian", schedule="condot")
+        .network(network)
+        .head("velocity")
+        .loss("cfm")
+        .training(
+            steps=steps,
+            batch_size=batch,
+            learning_rate=RATE,
+            warmup_steps=WARMUP,
+            gradient_clip=CLIP,
+            ema_decay=EMA_DECAY,
+            **training,
+        )
+        .evaluation(metrics=[])
+        .build()
+    )
 
 
 class Turns(fk.Callback):
@@ -100,26 +124,9 @@ def main() -> None:
     total = (options.rounds + 1) * options.steps
     turns = Turns(hand_written(copy.deepcopy(network), data, options.batch, total), options.steps, options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = (
-            fk.Pipeline.builder()
-            .data(fk.InMemory(data))
-            .path("gaussian", schedule="condot")
-            .network(network)
-            .head("velocity")
-            .loss("cfm")
-            .training(
-                steps=total,
-                batch_size=options.batch,
-                learning_rate=RATE,
-                warmup_steps=WARMUP,
-                gradient_clip=CLIP,
-                ema_decay=EMA_DECAY,
-                checkpoint_every=total,
-                log_every=min(50, options.steps),
-                compile=options.compile,
-            )
-            .evaluation(metrics=[])
-            .build()
+        log_every = min(50, options.steps)
+        pipeline = with_flowkit(
+            network, data, options.batch, total, log_every=log_every, checkpoint_every=total, compile=options.compile
         )
         pipeline.fit(folder, callbacks=[turns])
     medians = {name: statistics.median(values) for name, values in turns.times.items()}

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,6 +74,17 @@ class Plain(nn.Module):
 
     def forward(self, x, t, y=None):
         return self.layers(torch.cat([x, t[:, None]], dim=1))
+
+
+def launched_twice(script, folder):
+    """What two processes make of the runs of a script, in a folder that holds half of a run of one process."""
+    builder(steps=STEPS // 2).build().fit(folder / "one and two")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [*launch, script, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def weights(pipeline):

@@ -1,13 +1,9 @@
 """Several processes, and batches in pieces, train what one process trains in one piece."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import shared_runs
 import torch
-from shared_runs import RUNS, STEPS, builder, weights
+from shared_runs import RUNS, STEPS, builder, launched_twice, weights
 
 import flowkit as fk
 from flowkit import random
@@ -21,14 +17,7 @@ gradients, some of which are 1e-3 of the largest, and a dozen steps add up. Othe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes have made of the runs."""
-    folder = tmp_path_factory.mktemp("runs")
-    builder(steps=STEPS // 2).build().fit(folder / "one and two")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [*launch, shared_runs.__file__, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return launched_twice(shared_runs.__file__, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.slow

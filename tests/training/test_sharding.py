@@ -1,15 +1,11 @@
 """Processes that share one copy of the weights train what one process trains, and hold a part of it each."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import sharded_runs
 import torch
 from safetensors.torch import load_file, save_file
 from sharded_runs import RUNS, bytes_in_training, half, wide
-from shared_runs import STEPS, builder, weights
+from shared_runs import STEPS, builder, launched_twice, weights
 
 import flowkit as fk
 
@@ -20,14 +16,7 @@ ROUNDING = 1e-10
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes have made of the runs."""
-    folder = tmp_path_factory.mktemp("runs")
-    builder(steps=STEPS // 2).build().fit(folder / "one and two")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [*launch, sharded_runs.__file__, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return launched_twice(sharded_runs.__file__, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.slow
