@@ -207,8 +207,9 @@ def _load_rows(path: Path, rows: Rows) -> dict[str, Tensor]:
     loaded = {}
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no mapping
-            shape = file.get_slice(name).get_shape()
-            loaded[name] = file.get_slice(name)[rows(name, shape[0])] if shape else file.get_tensor(name)
+            part = file.get_slice(name)
+            shape = part.get_shape()
+            loaded[name] = part[rows(name, shape[0])] if shape else file.get_tensor(name)
     return loaded
 
 
