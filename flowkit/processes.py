@@ -86,4 +86,4 @@ def _part() -> None:
 
     if dist.is_initialized():
         dist.destroy_process_group()
-        gc.collect()  # what was trained in parallel holds on to the group
+        gc.collect()  # let go of what was trained in parallel, which refers to the group
