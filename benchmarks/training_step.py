@@ -29,6 +29,7 @@ EMA_DECAY, RATE, WARMUP, CLIP = 0.999, 1e-3, 100, 1.0
 
 def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int) -> Callable[[int], None]:
     """The loop that people write: plain eager PyTorch, Adam with its defaults."""
+    network.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
     average = copy.deepcopy(network)
     step = 0

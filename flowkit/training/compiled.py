@@ -4,8 +4,7 @@ import os
 import shutil
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch import Tensor
 
 from ..conditions import Condition
 from ..errors import UnsupportedError
@@ -62,13 +61,15 @@ class CompiledStep:
     """Whether it has taken a step, and so can be compiled."""
 
     def __init__(self, model: Model, loss: Loss, update: FusedUpdate, ema: EMA) -> None:
-        self._mean_loss = _MeanLoss(model, loss)
+        self._model, self._loss = model, loss
         self._update, self._averages = update, ema.averages
-        self._named: dict[str, Tensor] = {f"model.{name}": p for name, p in model.named_parameters() if p.requires_grad}
         device = model.data_mean.device
         # Numbers that change are tensors: a function is compiled anew for other numbers.
         self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
-        self._compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options={"fallback_random": True})
+        from torch._dynamo import config  # which compiling imports, and nothing before
+
+        self._compiled = config.patch(trace_autograd_ops=True)(compiled)  # so that the gradient is part of the function
 
     def __call__(self, x0: Tensor, z: Tensor, y: Condition, rate: float, weight: float) -> Tensor:
         """Take a step; returns the mean loss.
@@ -92,13 +93,12 @@ class CompiledStep:
     def _step(
         self, x0: Tensor, z: Tensor, y: Condition, means: list[Tensor], squares: list[Tensor], steps: list[Tensor]
     ) -> Tensor:
-        gradient, loss = grad_and_value(self._loss_of)(self._named, x0, z, y)
+        parameters = list(self._update.parameters)
+        loss = self._loss(self._model, x0, z, y, None).mean()
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         with torch.no_grad():
-            self._adamw(list(gradient.values()), list(self._named.values()), means, squares, steps)
+            self._adamw(list(gradients), parameters, means, squares, steps)
         return loss.detach()
-
-    def _loss_of(self, parameters: dict[str, Tensor], x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        return functional_call(self._mean_loss, parameters, (x0, z, y))
 
     def _adamw(
         self,
@@ -129,15 +129,3 @@ class CompiledStep:
         gap = torch._foreach_sub(parameters, self._averages)
         torch._foreach_mul_(gap, self._weight)
         torch._foreach_add_(self._averages, gap)
-
-
-class _MeanLoss(nn.Module):
-    """The mean loss as a module, whose parameters a function can be given."""
-
-    def __init__(self, model: Model, loss: Loss) -> None:
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def forward(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        """A number."""
-        return self.loss(self.model, x0, z, y, None).mean()

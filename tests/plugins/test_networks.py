@@ -1,5 +1,7 @@
 """The networks: shapes, labels, independence of samples, and that nothing in them is dead."""
 
+import copy
+
 import pytest
 import torch
 from flowkit_networks.mlp import MLP
@@ -136,6 +138,30 @@ def test_one_time_expanded_to_the_batch_gives_what_as_many_equal_times_give(name
 def test_an_untrained_unet_says_nothing():
     network = UNet(width=8, event_shape=(1, 8, 8), num_classes=CLASSES)
     assert not network(*inputs(network)).any()
+
+
+def test_a_unet_keeps_the_channels_of_a_pixel_side_by_side_and_computes_the_same():
+    torch.manual_seed(0)
+    network = UNet(8, (1, 2), event_shape=(3, 8, 8)).double()
+    for parameter in network.parameters():  # zero convolutions would hide what comes before them
+        nn.init.normal_(parameter, std=0.1)
+    x, t = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.rand(4, dtype=torch.float64)
+    assert network.stem.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.stem(x).is_contiguous(memory_format=torch.channels_last)
+    usual = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(network(x, t), usual(x, t), rtol=1e-11, atol=1e-11)  # another order of sums
+
+
+def test_a_unet_has_the_forward_mode_derivative_that_backward_mode_gives():
+    torch.manual_seed(0)
+    network = UNet(8, (1, 2), event_shape=(3, 8, 8)).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    x, along, probe = torch.randn(3, 4, 3, 8, 8, dtype=torch.float64)
+    t = torch.rand(4, dtype=torch.float64)
+    _, forward = torch.func.jvp(lambda x: network(x, t), (x,), (along,))
+    _, backward = torch.func.vjp(lambda x: network(x, t), x)
+    torch.testing.assert_close((forward * probe).sum(), (backward(probe)[0] * along).sum(), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("multipliers", [(1,), (1, 2), (1, 1, 2)])
