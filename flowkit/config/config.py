@@ -28,7 +28,8 @@ class Config:
     Arguments:
         components: `COMPONENTS` to choices.
         training: How training runs.
-        sampling: `integrator`, `grid`, `diffusion`, `guidance`, `steps`, `batch_size`.
+        sampling: `integrator`, `grid`, `diffusion`, `guidance`, `schedule`, `steps`, `batch_size`,
+            `compile`.
         evaluation: `metrics`, `samples`, `repeats`.
         callbacks: What watches training.
     """

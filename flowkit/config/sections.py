@@ -46,6 +46,7 @@ class SamplingSettings(_Section):
 
     steps: Positive = Field(50, description="steps of the integrator")
     batch_size: Positive = Field(4096, description="samples integrated at once")
+    compile: bool = Field(False, description="compile the network: slow to start, then faster")
 
 
 class EvaluationSettings(_Section):

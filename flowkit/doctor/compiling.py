@@ -1,11 +1,10 @@
 """Whether torch.compile works here."""
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
+from ..compiler import cxx_compiler
 from .finding import Finding, note, ok, problem
 
 __all__ = ["compiler", "try_compiling"]
@@ -18,13 +17,12 @@ start = time.perf_counter()
 assert torch.allclose(f(x), torch.nn.functional.silu(x) * 2)
 print(f"{time.perf_counter() - start:.0f}")
 """
-_COMPILERS = ("c++", "g++", "clang++", "cl")
 _ADVICE = "install one: apt install g++, or xcode-select --install, or the Build Tools of Visual Studio"
 
 
 def compiler() -> Iterator[Finding]:
     """The C++ compiler that torch.compile calls."""
-    found = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
+    found = cxx_compiler()
     if found is None:
         yield note("torch.compile", "no C++ compiler was found, and it needs one on the CPU", _ADVICE)
     else:

@@ -20,6 +20,7 @@ from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import LogProb, estimate_log_prob
+from ..model import Model
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
@@ -29,6 +30,7 @@ from ..threads import suitable_threads
 from ..training.checkpoint import Checkpoint, latest_checkpoint, usable_checkpoint
 from .arguments import Labels, check_whole, read_labels, room_for
 from .checks import check_parts, check_sampler
+from .compiled import CompiledModel, compiled
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
@@ -79,6 +81,7 @@ class Pipeline:
         self.source, self.coupling, self.path, self.loss = parts.source, parts.coupling, parts.path, parts.loss
         self.sampler, self.metrics = parts.sampler, parts.metrics
         self._trained = False
+        self._compiled: CompiledModel | None = None
         check_parts(self, config)
         if built := listener(self._plugins, ConfigurationBuilt):
             built(ConfigurationBuilt(config=self.config, pipeline=self))
@@ -356,7 +359,7 @@ class Pipeline:
         """Like `log_prob`, with the standard error of an estimated divergence."""
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
-        sampler, size = self._changed(sampling)
+        sampler, settings = self._changed(sampling)
         sampler = self._fitted(sampler)
         x = torch.as_tensor(x).to(self.device)
         if x.shape[1:] != self.spec.event_shape:
@@ -381,7 +384,7 @@ class Pipeline:
             )
 
         with self._evaluating():
-            found = [estimated for _, estimated in FittingBatches(size).over(range(len(x)), estimate)]
+            found = [estimated for _, estimated in FittingBatches(settings["batch_size"]).over(range(len(x)), estimate)]
         values, errors = (
             torch.cat(parts).cpu() for parts in (zip(*found, strict=True) if found else [[x.new_empty(0)]] * 2)
         )
@@ -411,14 +414,26 @@ class Pipeline:
         """The labels of n samples: those asked for, or the classes in turn."""
         return read_labels(n, y, self.spec.num_classes)
 
+    def sampled_model(self, settings: Mapping[str, Any] | None = None) -> Model:
+        """What samples are drawn from: the model, or the twin with a compiled network that later calls draw from too.
+
+        Arguments:
+            settings: All of the section `sampling`; by default those of the configuration.
+        """
+        if not (settings or self._config.sampling)["compile"]:
+            return self.model
+        self._compiled = compiled(self.model, self._compiled)
+        return self._compiled
+
     def _draws(
         self, n: int, y: Labels | None, seed: int, cost: Cost | None, sampling: Mapping[str, Any]
     ) -> tuple[Draws, int]:
         """The samples of a seed, and how many are drawn at once."""
         check_whole("the seed", seed)
-        labels, (sampler, size) = self.labels(n, y), self._changed(sampling)
-        sampler = self._fitted(sampler)
-        return Draws(sampler, self.model, self.path, self.source, self.normalization, labels, seed, cost), size
+        labels, (sampler, settings) = self.labels(n, y), self._changed(sampling)
+        sampler, model = self._fitted(sampler), self.sampled_model(settings)
+        draws = Draws(sampler, model, self.path, self.source, self.normalization, labels, seed, cost)
+        return draws, settings["batch_size"]
 
     @torch.no_grad()
     def _fitted(self, sampler: Sampler) -> Sampler:
@@ -458,13 +473,13 @@ class Pipeline:
         """The configuration with some settings of the section `sampling` changed."""
         return self._config.with_sampling(sampling, self._registry) if sampling else self._config
 
-    def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, int]:
-        """The sampler with some settings changed, and the size of its batches."""
+    def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, Mapping[str, Any]]:
+        """The sampler with some settings changed, and all settings."""
         config, sampler = self._sampled_with(sampling), self.sampler
         if sampling:
             sampler = build_sampler(config, self._registry, self.spec)
             check_sampler(self, sampler, config.training.condition_dropout)
-        return sampler, config.sampling["batch_size"]
+        return sampler, config.sampling
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -39,6 +39,8 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
     n = pipeline.config["sampling"]["batch_size"]
     marker, profiler = Marker(pipeline.device), new_profiler(pipeline.device, batches, warm_up=1)
     pipeline.sample(BLOCK)
+    if pipeline.config["sampling"]["compile"]:
+        pipeline.sample(n)  # batches of another size are compiled for anew
     plain, cost = [], Cost()
     for _ in range(batches):
         start = time.perf_counter()
@@ -59,7 +61,7 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
 @contextmanager
 def _marked(pipeline: "Pipeline", marker: Marker) -> Iterator[None]:
     """Put a range around each thing that sampling calls, and take it off again."""
-    source, sampler, model = pipeline.source, pipeline.sampler, pipeline.model
+    source, sampler, model = pipeline.source, pipeline.sampler, pipeline.sampled_model()
     integrator: Any = Marked(sampler.integrator, marker, INTEGRATOR, "integrate")
     guidance: Any = None
     if sampler.guidance is not None:

@@ -1,11 +1,9 @@
 """A training step as one compiled function."""
 
-import os
-import shutil
-
 import torch
 from torch import Tensor
 
+from ..compiler import NO_COMPILER, cxx_compiler
 from ..conditions import Condition
 from ..errors import UnsupportedError
 from ..interfaces.loss import Loss
@@ -27,11 +25,7 @@ def compiling_refused(update: Update, alone: bool) -> str:
         return (
             "works in one process, on a CPU or a CUDA device, without mixed precision, and with training.accumulate = 1"
         )
-    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl")):
-        return (
-            "needs a C++ compiler, and there is none: install g++ or clang, or name one in the environment variable CXX"
-        )
-    return ""
+    return "" if cxx_compiler() else NO_COMPILER
 
 
 class CompiledStep:
