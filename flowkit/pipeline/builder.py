@@ -60,8 +60,7 @@ class PipelineBuilder:
         return self._set("training", settings)
 
     def sampling(self, integrator: Any = None, **settings: Any) -> "PipelineBuilder":
-        """How samples are drawn: integrator, steps, grid, diffusion, guidance, schedule, batch_size,
-        compile."""
+        """How samples are drawn: integrator, steps, grid, diffusion, guidance, schedule, batch_size, compile."""
         return self._set("sampling", ({"integrator": integrator} if integrator is not None else {}) | settings)
 
     def evaluation(self, metrics: Any = None, **settings: Any) -> "PipelineBuilder":

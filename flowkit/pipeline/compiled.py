@@ -1,9 +1,10 @@
 """The model that samples are drawn from where `sampling.compile` says to compile its network."""
 
 import warnings
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..compiler import NO_COMPILER, cxx_compiler
 from ..conditions import Condition
@@ -46,7 +47,7 @@ class CompiledModel(Model):
             _tell(f"{NO_COMPILER}; the network is called as it is")
             return
         try:
-            self.network = torch.compile(model.network, fullgraph=True)
+            self.network = cast(nn.Module, torch.compile(model.network, fullgraph=True))
         except RuntimeError as error:  # not with this version of Python
             _tell(_cannot(error))
 
