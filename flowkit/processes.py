@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import ConfigError
 
-__all__ = ["Processes", "check_launch", "launched"]
+__all__ = ["Processes", "check_devices", "check_launch", "launched"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Processes:
     @cached_property
     def _state(self) -> Any:
         from accelerate import PartialState
-        from accelerate.utils import parse_flag_from_env
 
-        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        check_devices()
+        state = PartialState(cpu=_stays_on_cpu())
         check_launch(state.num_processes)
         return state
 
@@ -46,12 +46,33 @@ class Processes:
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.world > 1:
-            self._state.wait_for_everyone()
+            import torch.distributed as dist
+
+            assert self._state is not None  # the group is made
+            dist.barrier()  # Accelerate's names a GPU where there are some, to processes on the CPU too
 
 
 def launched() -> Processes:
     """The processes that the launcher has started. Imports neither torch nor accelerate."""
     return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def check_devices() -> None:
+    """Refuse to share a GPU: the processes of a machine would wait for one another without end, or fail obscurely.
+
+    Raises:
+        ConfigError: More processes were launched on this machine than it has GPUs.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if here == 1 or _stays_on_cpu():
+        return
+    import torch
+
+    if 0 < (gpus := torch.cuda.device_count()) < here:
+        raise ConfigError(
+            f"{here} processes were launched on this machine, and PyTorch sees {gpus} GPU{'s' * (gpus > 1)}: launch one "
+            f"for each, or set ACCELERATE_USE_CPU=true"
+        )
 
 
 def check_launch(world: int) -> None:
@@ -73,6 +94,12 @@ def check_launch(world: int) -> None:
         )
     if world > 1:
         _part_at_exit()
+
+
+def _stays_on_cpu() -> bool:
+    from accelerate.utils import parse_flag_from_env
+
+    return bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 @cache

@@ -311,4 +311,5 @@ def _origin(distribution: importlib.metadata.Distribution | None) -> tuple[str, 
     if distribution is None:
         return "unknown", "0"
     metadata = distribution.metadata
-    return metadata["Name"] or "unknown", metadata["Version"] or "0"
+    name, version = (metadata[key] if key in metadata else None for key in ("Name", "Version"))
+    return name or "unknown", version or "0"

@@ -74,9 +74,10 @@ class ImportanceTime(TimeSampler):
         self._squares, self._counts = state["squares"], state["counts"]
 
     def _observe(self, t: Tensor, loss: Tensor) -> None:
-        index = self._bin(t)
-        self._squares = (self.decay * self._squares.to(t.device)).index_add(0, index, loss.square())
-        self._counts = (self.decay * self._counts.to(t.device)).index_add(0, index, torch.ones_like(loss))
+        # A product, as sums by index come out otherwise every time on a GPU, and a resumed run would be another one.
+        of_bin = (self._bin(t) == torch.arange(self.bins, device=t.device)[:, None]).float()
+        self._squares = self.decay * self._squares.to(t.device) + of_bin @ loss.square()
+        self._counts = self.decay * self._counts.to(t.device) + of_bin.sum(1)
 
     def _bin(self, t: Tensor) -> Tensor:
         return (t * self.bins).long().clamp(max=self.bins - 1)

@@ -8,6 +8,7 @@ from torch import nn
 
 import flowkit as fk
 from flowkit.pipeline.facts import data_mean
+from flowkit.processes import check_devices
 from flowkit.training.batches import Batches
 from flowkit.training.checkpoint import latest_checkpoint, save_checkpoint
 
@@ -143,6 +144,16 @@ def test_processes_that_do_not_know_of_one_another_are_refused(tiny, tmp_path, m
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(fk.ConfigError, match="2 processes were launched, and Accelerate sees 1"):
         tiny.build().fit(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(1, "1 GPU:"), (2, "2 GPUs:")])
+def test_processes_that_would_share_a_gpu_are_refused(tiny, tmp_path, monkeypatch, gpus, seen):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(fk.ConfigError, match=f"3 processes were launched on this machine, and PyTorch sees {seen}"):
+        tiny.build().fit(tmp_path / "run")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    check_devices()
 
 
 # Odd networks and data.
