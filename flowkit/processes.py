@@ -70,8 +70,8 @@ def check_devices() -> None:
 
     if 0 < (gpus := torch.cuda.device_count()) < here:
         raise ConfigError(
-            f"{here} processes were launched on this machine, and PyTorch sees {gpus} GPU{'s' * (gpus > 1)}: launch one "
-            f"for each, or set ACCELERATE_USE_CPU=true"
+            f"{here} processes were launched on this machine, and PyTorch sees {gpus} GPU{'s' * (gpus > 1)}: launch "
+            f"one for each, or set ACCELERATE_USE_CPU=true"
         )
 
 

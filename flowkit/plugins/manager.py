@@ -310,6 +310,5 @@ def _origin(distribution: importlib.metadata.Distribution | None) -> tuple[str, 
     """The name and version of a distribution. What a half-removed package leaves behind has neither."""
     if distribution is None:
         return "unknown", "0"
-    metadata = distribution.metadata
-    name, version = (metadata[key] if key in metadata else None for key in ("Name", "Version"))
-    return name or "unknown", version or "0"
+    names, versions = (distribution.metadata.get_all(key) for key in ("Name", "Version"))
+    return (names or [""])[0] or "unknown", (versions or [""])[0] or "0"

@@ -1,9 +1,11 @@
 """A training step as one compiled function."""
 
+from itertools import chain
+
 import torch
 from torch import Tensor
 
-from ..compiler import NO_COMPILER, cxx_compiler
+from ..compiler import NO_COMPILER, cxx_compiler, graph_options
 from ..conditions import Condition
 from ..errors import UnsupportedError
 from ..interfaces.loss import Loss
@@ -19,12 +21,10 @@ def compiling_refused(update: Update, alone: bool) -> str:
 
     Arguments:
         update: What a step does to the weights.
-        alone: Whether one process takes a batch in one piece, without mixed precision.
+        alone: Whether one process takes a batch in one piece.
     """
     if not (alone and isinstance(update, FusedUpdate)):
-        return (
-            "works in one process, on a CPU or a CUDA device, without mixed precision, and with training.accumulate = 1"
-        )
+        return "works in one process, on a CPU or a CUDA device, without fp16, and with training.accumulate = 1"
     return "" if cxx_compiler() else NO_COMPILER
 
 
@@ -32,8 +32,10 @@ class CompiledStep:
     r"""Loss, gradient, clipping, AdamW and the average of the weights, by `torch.compile` as one function.
 
     A small network spends most of a step between operations, in Python and in autograd's bookkeeping; of one function
-    that is paid once, and elementwise operations in a row become one loop. With m, v, the decays b1, b2, the rate r
-    and the weight decay w, step k is what AdamW does,
+    that is paid once, and elementwise operations in a row become one loop. A CUDA device is given all of it as one
+    graph, but for losses that keep something from step to step (`Loss.state`), which the next step would overwrite.
+
+    With m, v, the decays b1, b2, the rate r and the weight decay w, step k is what AdamW does,
 
     $$m \leftarrow b_1 m + (1 - b_1) g, \quad v \leftarrow b_2 v + (1 - b_2) g^2, \quad
     \theta \leftarrow (1 - r w)\,\theta - \frac{r}{1 - b_1^k}\, \frac{m}{\sqrt{v / (1 - b_2^k)} + \epsilon}.$$
@@ -60,9 +62,14 @@ class CompiledStep:
         device = model.data_mean.device
         # Numbers that change are tensors: a function is compiled anew for other numbers.
         self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
-        compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options={"fallback_random": True})
-        from torch._dynamo import config  # which compiling imports, and nothing before
+        self._graphs = {} if loss.state() else graph_options(device)
+        options = {"fallback_random": True, **self._graphs}
+        compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options=options)
+        from torch._dynamo import config, mark_static_address  # which compiling imports, and nothing before
 
+        if self._graphs:  # which take these where they are; all else is copied to where it was when they were made
+            for tensor in (self._rate, self._weight, *ema.averages, *chain(*update.rows())):
+                mark_static_address(tensor)
         self._compiled = config.patch(trace_autograd_ops=True)(compiled)  # so that the gradient is part of the function
 
     def __call__(self, x0: Tensor, z: Tensor, y: Condition, rate: float, weight: float) -> Tensor:
@@ -80,9 +87,11 @@ class CompiledStep:
         _, means, squares, steps = self._update.rows()
         if not self.has_run and len(torch.stack(steps).unique()) > 1:  # one number corrects the bias of all
             raise UnsupportedError("eager steps have left weights without a gradient, and AdamW counts fewer for these")
+        if self._graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         loss: Tensor = self._compiled(x0, z, y, means, squares, steps)
         self.has_run = True
-        return loss
+        return loss.clone() if self._graphs else loss
 
     def _step(
         self, x0: Tensor, z: Tensor, y: Condition, means: list[Tensor], squares: list[Tensor], steps: list[Tensor]

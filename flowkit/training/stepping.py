@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..compiler import in_a_line
 from ..conditions import Condition
 from ..errors import ConfigError, FlowkitWarning
 from .choice import Comparison, StepChoice, clock_of
@@ -108,9 +109,8 @@ class Stepping:
         self._compiles, self._compiled = False, None
         if self._auto:
             self.choice = StepChoice(False, "this step cannot be compiled")
-        reason = " ".join(str(error).split())[:300]
         warnings.warn(
-            f"training.compile: this step cannot be compiled and runs as it is: {type(error).__name__}: {reason}",
+            f"training.compile: this step cannot be compiled and runs as it is: {in_a_line(error)}",
             FlowkitWarning,
             stacklevel=2,
         )

@@ -122,7 +122,7 @@ class Trainer:
             self.update: Update = self.sharding.update(clip, weight_decay)
         else:
             self.update = (FusedUpdate if has_kernel else AcceleratedUpdate)(self.parameters, clip, weight_decay)
-        alone = world == settings.accumulate == 1 and settings.mixed_precision == "no"
+        alone = world == settings.accumulate == 1
         compiling = partial(CompiledStep, model, loss, cast(FusedUpdate, self.update), self.ema)
         refused = compiling_refused(self.update, alone)
         self._stepping = Stepping(settings.compile, refused, settings.steps, device, self._eager_step, compiling)

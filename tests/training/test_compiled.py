@@ -113,6 +113,22 @@ def test_without_a_compiler_the_setting_is_refused(tmp_path: Path, monkeypatch: 
         pipeline().fit(tmp_path / "run")
 
 
-def test_mixed_precision_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(fk.ConfigError, match=r"training\.compile: works in one process"):
-        pipeline(mixed_precision="bf16").fit(tmp_path / "run")
+def test_pieces_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(fk.ConfigError, match=r"training\.compile: works in one process, .* without fp16"):
+        pipeline(accumulate=2).fit(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_compiled_step_takes_the_precision_of_the_training(tmp_path: Path) -> None:
+    class First(fk.Callback):
+        def logged(self, state: fk.TrainingState) -> None:
+            losses.append(state.losses[0])
+
+    torch.manual_seed(0)
+    network, losses = TinyNetwork(), []
+    for precision in ("no", "bf16"):
+        torch._dynamo.reset()
+        built = pipeline(copy.deepcopy(network), mixed_precision=precision, steps=1)
+        built.fit(tmp_path / precision, callbacks=[First()])
+    # The same draws. An output has passed two layers, whose inputs, weights and sums have 8 bits each.
+    assert 0 < abs(losses[1] - losses[0]) < 2 * 3 * 2**-8 * losses[0]
