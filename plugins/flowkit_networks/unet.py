@@ -1,20 +1,18 @@
 """A convolutional network for images."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from flowkit import Condition, EventShape, Network, NumClasses, Outputs
 
 from .embeddings import LabelEmbedding, TimeFeatures
+from .forward_mode import attention, in_forward_mode
 
 __all__ = ["UNet"]
 
@@ -158,7 +156,7 @@ class _Norm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of x."""
-        return super().forward(x.contiguous() if _in_forward_mode() else x)
+        return super().forward(x.contiguous() if in_forward_mode() else x)
 
 
 class _Attention(nn.Module):
@@ -175,15 +173,8 @@ class _Attention(nn.Module):
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, HEADS, channels // HEADS, height * width)
         q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # the fast ways take rows without gaps alone
-        with sdpa_kernel(SDPBackend.MATH) if _in_forward_mode() else nullcontext():
-            h = F.scaled_dot_product_attention(q, k, v)
+        h = attention(q, k, v)
         return x + self.out(h.transpose(-1, -2).reshape(x.shape))
-
-
-def _in_forward_mode() -> bool:
-    """Whether a forward-mode derivative is being taken, of whatever."""
-    level: int = forward_ad._current_level  # nothing public tells under nested transforms
-    return level >= 0
 
 
 def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
