@@ -1,1 +1,1 @@
-"""Networks: MLP and U-Net."""
+"""Networks: MLP, U-Net and DiT."""

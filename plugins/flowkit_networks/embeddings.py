@@ -1,11 +1,11 @@
-"""How networks see the time and the label."""
+"""How networks see the time, the label and the place."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LabelEmbedding", "TimeFeatures"]
+__all__ = ["LabelEmbedding", "TimeFeatures", "place_features"]
 
 
 class TimeFeatures(nn.Module):
@@ -47,3 +47,33 @@ class LabelEmbedding(nn.Module):
         if y is None:
             y = torch.full((batch,), -1, device=self.table.weight.device)
         return self.table(y + 1)
+
+
+def place_features(rows: int, columns: int, width: int) -> Tensor:
+    r"""The column and the row of every place of a grid, as sines and cosines of wavelengths from 2 pi to 20000 pi.
+
+    With d = width / 4 and $\omega_i = 10000^{-i/d}$ for i = 0, ..., d - 1, the place in row r and column s has
+
+    $$(\sin \omega_i s, \; \cos \omega_i s, \; \sin \omega_i r, \; \cos \omega_i r),$$
+
+    first the d sines of the column, then its cosines, then those of the row.
+
+    Arguments:
+        rows: How many rows.
+        columns: How many columns.
+        width: How many features, divisible by 4.
+
+    Returns:
+        Shape (rows * columns, width), row by row.
+
+    References:
+        Peebles and Xie 2023, section 3.2; `get_2d_sincos_pos_embed` of their code. https://arxiv.org/abs/2212.09748
+    """
+    frequencies = 10000.0 ** (torch.arange(width // 4, dtype=torch.float64) / -(width // 4))
+
+    def of(places: int) -> Tensor:
+        angles = torch.arange(places)[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+    column, row = of(columns).expand(rows, -1, -1), of(rows)[:, None].expand(-1, columns, -1)
+    return torch.cat([column, row], dim=2).flatten(0, 1).to(torch.get_default_dtype())

@@ -22,3 +22,9 @@ def flowkit_components() -> Iterator[Component]:
         summary="convolutional, for images",
         default_for=("image",),
     )
+    yield Component(
+        kind="network",
+        name="dit",
+        target="flowkit_networks.dit:DiT",
+        summary="diffusion transformer, for images and latents",
+    )
