@@ -84,7 +84,7 @@ def measure(case: str, loop: str, steps: int, device: torch.device) -> dict[str,
         hand_written(network, data, batch, steps)(steps)
         return {"step": peak.bytes()}
     half = steps // 2
-    pipeline = with_flowkit(network, data, batch, steps, log_every=half, checkpoint_every=half).to(device)
+    pipeline = with_flowkit(network, fk.InMemory(data), batch, steps, log_every=half, checkpoint_every=half).to(device)
     reading = Reading(Peak(device))
     with tempfile.TemporaryDirectory() as folder:
         pipeline.fit(folder, callbacks=[reading])

@@ -4,7 +4,7 @@ Both train the same network on the same data with conditional flow matching: dra
 the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process; the
 hand-written loop with PyTorch's own number of threads, or with `--threads` of them: on a busy machine threads that wait
 for one another cost it far more than the step itself. `--compile` compiles flowkit's step, `--image 8` trains the U-Net
-on noise of the size of 8 x 8 images.
+on noise of the size of 8 x 8 images. Where there is a GPU, both run there.
 
     python benchmarks/training_step.py [--rounds 15] [--steps 200] [--batch 256] [--width 64] [--depth 3]
                                        [--threads 2] [--compile] [--image SIZE]
@@ -27,6 +27,11 @@ import flowkit as fk
 EMA_DECAY, RATE, WARMUP, CLIP = 0.999, 1e-3, 100, 1.0
 
 
+def learning_rate(step: int, total: int) -> float:
+    """Linear warm-up, then a cosine to 0."""
+    return RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
 def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int) -> Callable[[int], None]:
     """The loop that people write: plain eager PyTorch, Adam with its defaults."""
     network.to(memory_format=torch.contiguous_format)
@@ -37,9 +42,9 @@ def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int)
     def run(steps: int) -> None:
         nonlocal step
         for _ in range(steps):
-            z = data[torch.randint(len(data), (batch,))]
+            z = data[torch.randint(len(data), (batch,), device=data.device)]
             x0 = torch.randn_like(z)
-            t = torch.rand(batch)
+            t = torch.rand(batch, device=data.device)
             t_ = t.reshape(-1, *(1,) * (z.ndim - 1))
             x = t_ * z + (1 - t_) * x0
             loss = (network(x, t) - (z - x0)).square().mean()
@@ -47,21 +52,23 @@ def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+                group["lr"] = learning_rate(step, total)
             optimizer.step()
             with torch.no_grad():
                 for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
                     mean.lerp_(parameter, 1 - EMA_DECAY)
             step += 1
+        if data.is_cuda:
+            torch.cuda.synchronize()
 
     return run
 
 
-def with_flowkit(network: nn.Module, data: torch.Tensor, batch: int, steps: int, **training: Any) -> fk.Pipeline:
+def with_flowkit(network: nn.Module, data: fk.DataSource, batch: int, steps: int, **training: Any) -> fk.Pipeline:
     """The same in flowkit."""
     return (
         fk.Pipeline.builder()
-        .data(fk.InMemory(data))
+        .data(data)
         .path("gaussian", schedule="condot")
         .network(network)
         .head("velocity")
@@ -81,11 +88,11 @@ def with_flowkit(network: nn.Module, data: torch.Tensor, batch: int, steps: int,
 
 
 class Turns(fk.Callback):
-    """Lets the other loop run a round after each of flowkit's, and times both."""
+    """Lets other loops run a round after each of flowkit's, and times all."""
 
-    def __init__(self, other: Callable[[int], None], steps: int, threads: int) -> None:
-        self.other, self.steps, self.threads = other, steps, threads
-        self.times: dict[str, list[float]] = {"hand-written": [], "flowkit": []}
+    def __init__(self, others: dict[str, Callable[[int], None]], steps: int, threads: int | None = None) -> None:
+        self.others, self.steps, self.threads = others, steps, threads
+        self.times: dict[str, list[float]] = {name: [] for name in (*others, "flowkit")}
 
     def training_started(self, state: fk.TrainingState) -> None:
         self.start = time.perf_counter()
@@ -93,15 +100,19 @@ class Turns(fk.Callback):
     def logged(self, state: fk.TrainingState) -> None:
         if state.step % self.steps:
             return
-        middle, ours = time.perf_counter(), torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        self.other(self.steps)
+        ours = torch.get_num_threads()
+        self.note("flowkit", state)
+        torch.set_num_threads(self.threads or ours)
+        for name, other in self.others.items():
+            self.start = time.perf_counter()
+            other(self.steps)
+            self.note(name, state)
         torch.set_num_threads(ours)
-        end = time.perf_counter()
-        if state.step > self.steps:  # the first round warms up
-            self.times["flowkit"].append((middle - self.start) / self.steps)
-            self.times["hand-written"].append((end - middle) / self.steps)
         self.start = time.perf_counter()
+
+    def note(self, name: str, state: fk.TrainingState) -> None:
+        if state.step > self.steps:  # the first round warms up
+            self.times[name].append((time.perf_counter() - self.start) / self.steps)
 
 
 def main() -> None:
@@ -123,11 +134,19 @@ def main() -> None:
         network = fk.create("network", "mlp", width=options.width, depth=options.depth, event_shape=(2,))
         what = f"MLP {options.depth} x {options.width}"
     total = (options.rounds + 1) * options.steps
-    turns = Turns(hand_written(copy.deepcopy(network), data, options.batch, total), options.steps, options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    other = hand_written(copy.deepcopy(network).to(device), data.to(device), options.batch, total)
+    turns = Turns({"hand-written": other}, options.steps, options.threads)
     with tempfile.TemporaryDirectory() as folder:
         log_every = min(50, options.steps)
         pipeline = with_flowkit(
-            network, data, options.batch, total, log_every=log_every, checkpoint_every=total, compile=options.compile
+            network,
+            fk.InMemory(data),
+            options.batch,
+            total,
+            log_every=log_every,
+            checkpoint_every=total,
+            compile=options.compile,
         )
         pipeline.fit(folder, callbacks=[turns])
     medians = {name: statistics.median(values) for name, values in turns.times.items()}

@@ -130,7 +130,7 @@ def test_weights_that_are_trained_or_loaded_later_are_seen(tiny, tmp_path):
     drawn.append(pipeline.sample(64, compile=True))
     pipeline.fit(tmp_path / "run", callbacks=[Watch()])
     assert all(not torch.equal(a, b) for a, b in pairwise(drawn))
-    again = tiny.build()
+    again = tiny.build().to(pipeline.model.data_mean.device)
     first = again.sample(64, compile=True)
     again.model.load_state_dict(pipeline.model.state_dict())
     assert not torch.equal(first, again.sample(64, compile=True))

@@ -96,12 +96,12 @@ def test_the_worse_model_may_be_a_run_folder(tmp_path):
     x0 = pipeline.trajectory(5, seed=1)[0]
     normalized = fk.sample(
         pipeline.model,
-        pipeline.normalization.normalize(x0),
+        pipeline.normalization.normalize(x0).to(pipeline.model.data_mean.device),
         integrator=Euler(),
         steps=4,
         guidance=Autoguidance(worse.model, 3.0),
     )
-    expected = pipeline.normalization.denormalize(normalized)
+    expected = pipeline.normalization.denormalize(normalized).cpu()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)  # the weights of the run are averaged
     assert not torch.equal(found, pipeline.sample(5, seed=1))
 

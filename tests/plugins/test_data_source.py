@@ -41,7 +41,8 @@ def test_a_pipeline_leads_from_data_to_data_and_comes_back_from_its_folder(betwe
     again = fk.Pipeline.load(tmp_path / "run")
     assert again.source.data.noise == 0.2
     assert torch.equal(again.sample(300, seed=3), pipeline.sample(300, seed=3))
-    assert torch.equal(pipeline.sample(300, seed=3)[:10], pipeline.sample(10, seed=3))
+    # A GPU may add up other numbers of samples in another order; the network is small, and the states are of order 1.
+    torch.testing.assert_close(pipeline.sample(300, seed=3)[:10], pipeline.sample(10, seed=3), rtol=1e-5, atol=1e-5)
     start = pipeline.normalization.normalize(pipeline.trajectory(300, seed=3)[0])
     # The eight centres have distance sqrt(2) from the origin; 300 draws of noise 0.2 stay within 5 deviations.
     assert float((start.norm(dim=1) - 2**0.5).abs().max()) < 5 * 0.2

@@ -216,7 +216,7 @@ def test_a_configured_schedule_samples_and_comes_back(tiny, tmp_path):
     stored = tiny.sampling(schedule={"name": "shifted", "schedule": "condot", "shift": 2.0}).build()
     assert stored.config["sampling"]["schedule"]["shift"] == 2.0
     assert isinstance(stored.fit(tmp_path / "stored").sampler.schedule, Shifted)
-    again = Pipeline.load(tmp_path / "stored", device="cpu")
+    again = Pipeline.load(tmp_path / "stored")
     assert isinstance(again.sampler.schedule.schedule, CondOT)
     assert torch.equal(again.sample(64), shifted)
     torch.testing.assert_close(again.log_prob(plain), pipeline.log_prob(plain), rtol=0.5, atol=0.5)  # 4 steps of Euler
