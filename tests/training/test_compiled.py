@@ -54,10 +54,14 @@ def weights(pipeline: fk.Pipeline) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in pipeline.model.parameters()]
 
 
+ON_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
 @pytest.mark.slow
-def test_compiled_steps_are_the_steps_of_the_same_draws() -> None:
+@pytest.mark.parametrize("device", ["cpu", ON_GPU])
+def test_compiled_steps_are_the_steps_of_the_same_draws(device: str) -> None:
     torch.manual_seed(0)
-    built = pipeline()
+    built, randomness = pipeline().to(device), torch.cuda if device == "cuda" else torch
     models = built.model, copy.deepcopy(built.model)
     updates, emas = [], []
     for model in models:
@@ -65,16 +69,18 @@ def test_compiled_steps_are_the_steps_of_the_same_draws() -> None:
         updates.append(FusedUpdate(parameters, clip=0.5, weight_decay=0.1))
         emas.append(EMA(parameters, 0.9))
     compiled = CompiledStep(models[0], built.loss, updates[0], emas[0])
+    found, wanted = [], []
     for step in range(1, 6):
-        x0, z = torch.randn(16, 2), torch.randn(16, 2)
-        state = torch.get_rng_state()
-        found = compiled(x0, z, None, 1e-2, emas[0].weight(step))
-        torch.set_rng_state(state)
+        x0, z = torch.randn(16, 2, device=device), torch.randn(16, 2, device=device)
+        state = randomness.get_rng_state()
+        found.append(compiled(x0, z, None, 1e-2, emas[0].weight(step)))
+        randomness.set_rng_state(state)
         expected = built.loss(models[1], x0, z, None, None).mean()
         expected.backward()
         updates[1](1e-2)
         emas[1].update(step)
-        torch.testing.assert_close(found, expected.detach())
+        wanted.append(expected.detach())
+    torch.testing.assert_close(found, wanted)  # at the end, for a graph writes its output to one place
     # Roundings of the gradient pass through Adam's quotient: a few parts in 1e6 of a weight of order 1.
     for mine, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
