@@ -1,8 +1,8 @@
 """DiT-B/4 on 32 x 32 x 4 latents: a training step of flowkit against hand-tuned loops, and sampling against diffusers'.
 
 Training, in bf16: all train the same network on the same labelled noise with conditional flow matching, AdamW, a
-clipped gradient and averaged weights. The hand-tuned loops have autocast, fused AdamW and lists of tensors; one compiles
-the loss with its gradient, the other has CUDA graphs made of that as well (`mode="reduce-overhead"`). flowkit's is
+clipped gradient and averaged weights. The hand-tuned loops have autocast, fused AdamW and lists of tensors; one
+compiles its loss and gradient, the other has CUDA graphs made of them as well (`mode="reduce-overhead"`). flowkit's is
 `Pipeline.fit` with `training.compile=true`. They take turns, and medians are compared. The share of the device's
 arithmetic (MFU) is that of the network's operations, counted by PyTorch, in what `--peak` says, or in what a large
 product of matrices gets here.
