@@ -111,7 +111,7 @@ def test_every_standard_component_reads_back_from_its_attributes(tmp_path):
         given = {"name": component.name, **REQUIRED.get((component.kind, component.name), {})}
         choice = resolver.choice(component.kind, given, component.name)
         assert not resolver.problems
-        shape = (1, 8, 8) if component.name == "unet" else (2,)
+        shape = (1, 8, 8) if component.name in ("unet", "dit") else (2,)
         instance = build(choice, plugins.registry, event_shape=shape, outputs=1, num_classes=None)
         described = resolver.describe(component.kind, instance)
         assert described is not None, f"{component.kind} {component.name}"

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from flowkit_networks.dit import DiT
 from flowkit_networks.mlp import MLP
 from flowkit_networks.unet import UNet
 from torch import nn
@@ -15,6 +16,8 @@ NETWORKS = {
     "unet, two blocks, three levels": (UNet, {"width": 16, "multipliers": (1, 2, 3), "blocks": 2}, (3, 8, 4)),
     "unet, one level": (UNet, {"width": 16, "multipliers": (2,)}, (1, 5, 7)),
     "unet without attention": (UNet, {"width": 16, "attention": False, "dropout": 0.1}, (1, 8, 8)),
+    "dit": (DiT, {"width": 16, "depth": 2}, (1, 8, 8)),
+    "dit, patches of 3, more columns than rows": (DiT, {"width": 12, "heads": 3, "depth": 1, "patch": 3}, (2, 6, 9)),
 }
 CLASSES = 10
 every_network = pytest.mark.parametrize("name", NETWORKS)
