@@ -32,8 +32,9 @@ class DiT(nn.Module, Network):
     the middle two `depth` times, where every a, b and g is linear in SiLU(c), and place is fixed: sines and cosines
     of row and column. At the start all of these and V are 0: blocks are the identity, and the output is 0.
 
-    DiT-B/4 of the paper is `width=768, depth=12, heads=12, patch=4`. What differs: the features of the time, and that
-    the head decides how many outputs there are.
+    DiT-B/4 of the paper is `width=768, depth=12, heads=12, patch=4`; width, depth and heads are 384, 12, 6 for its S,
+    1024, 24, 16 for its L and 1152, 28, 16 for its XL. What differs: the features of the time, with their first
+    weights, and that the head decides how many outputs there are.
 
     Arguments:
         width: The numbers of a token, divisible by 4 and by the heads.

@@ -73,7 +73,7 @@ def test_tab_offers_what_may_stand_there(shell, line, some):
 @pytest.mark.parametrize(
     ("line", "names"),
     [
-        ("flowkit train moons network=", {"mlp", "unet"}),
+        ("flowkit train moons network=", {"dit", "mlp", "unet"}),
         ("flowkit train moons network=u", {"unet"}),
         ("flowkit train moons path=gaussian path.schedule=co", {"condot", "cosine"}),
         ("flowkit sample runs/x sampling.integrator=dopri", {"dopri5"}),
