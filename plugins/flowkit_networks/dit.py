@@ -33,8 +33,9 @@ class DiT(nn.Module, Network):
     of row and column. At the start all of these and V are 0: blocks are the identity, and the output is 0.
 
     DiT-B/4 of the paper is `width=768, depth=12, heads=12, patch=4`; width, depth and heads are 384, 12, 6 for its S,
-    1024, 24, 16 for its L and 1152, 28, 16 for its XL. What differs: the features of the time, with their first
-    weights, and that the head decides how many outputs there are.
+    1024, 24, 16 for its L and 1152, 28, 16 for its XL. What differs: the features of the time; the embeddings of time
+    and label, which begin larger, so that a small network learns them sooner; and the head decides how many outputs
+    there are.
 
     Arguments:
         width: The numbers of a token, divisible by 4 and by the heads.
@@ -82,8 +83,6 @@ class DiT(nn.Module, Network):
             _linear(width, width),
         )
         self.label = LabelEmbedding(num_classes, width) if num_classes else None
-        if self.label is not None:
-            nn.init.normal_(self.label.table.weight, std=0.02)
         self.embed = _linear(channels * patch**2, width)
         self.register_buffer("positions", place_features(rows, columns, width), persistent=False)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
