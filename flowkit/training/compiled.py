@@ -53,17 +53,16 @@ class CompiledStep:
         Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2. https://arxiv.org/abs/1711.05101
     """
 
-    has_run = False
-    """Whether it has taken a step, and so can be compiled."""
-
     def __init__(self, model: Model, loss: Loss, update: FusedUpdate, ema: EMA) -> None:
-        self._model, self._loss = model, loss
+        self._model, self._loss, self._calls = model, loss, 0
         self._update, self._averages = update, ema.averages
         device = model.data_mean.device
         # Numbers that change are tensors: a function is compiled anew for other numbers.
         self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
         self._graphs = {} if loss.state() else graph_options(device)
         options = {"fallback_random": True, **self._graphs}
+        if device.type == "cuda":  # whose compiler (torch 2.11, 2.13) fails to reorder loops beside lists of tensors
+            options["loop_ordering_after_fusion"] = False
         compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options=options)
         from torch._dynamo import config, mark_static_address  # which compiling imports, and nothing before
 
@@ -71,6 +70,11 @@ class CompiledStep:
             for tensor in (self._rate, self._weight, *ema.averages, *chain(*update.rows())):
                 mark_static_address(tensor)
         self._compiled = config.patch(trace_autograd_ops=True)(compiled)  # so that the gradient is part of the function
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it has taken steps, and so can be compiled. A graph is made in the second one."""
+        return self._calls > len(self._graphs)
 
     def __call__(self, x0: Tensor, z: Tensor, y: Condition, rate: float, weight: float) -> Tensor:
         """Take a step; returns the mean loss.
@@ -85,12 +89,12 @@ class CompiledStep:
         self._rate.fill_(rate)
         self._weight.fill_(weight)
         _, means, squares, steps = self._update.rows()
-        if not self.has_run and len(torch.stack(steps).unique()) > 1:  # one number corrects the bias of all
+        if not self._calls and len(torch.stack(steps).unique()) > 1:  # one number corrects the bias of all
             raise UnsupportedError("eager steps have left weights without a gradient, and AdamW counts fewer for these")
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()
         loss: Tensor = self._compiled(x0, z, y, means, squares, steps)
-        self.has_run = True
+        self._calls += 1
         return loss.clone() if self._graphs else loss
 
     def _step(

@@ -89,6 +89,31 @@ def test_compiled_steps_are_the_steps_of_the_same_draws(device: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_graph_finds_all_that_a_step_writes_to_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise there would be no CUDA graph, or one that writes to copies. The compiler is asked on a CPU."""
+    from torch._inductor import compile_fx
+
+    def look(graph: torch.fx.GraphModule, inputs: list[Tensor], **options: Any) -> Any:
+        names = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        copies = [node.args[0] for node in graph.graph.nodes if node.target is torch.ops.aten.copy_.default]
+        written = {names.index(name) for name in copies if name in names}
+        seen.append((len(written), written - set(options["static_input_idxs"])))
+        return compiler(graph, inputs, **options)
+
+    seen: list[tuple[int, set[int]]] = []
+    compiler = compile_fx._compile_fx_inner
+    monkeypatch.setattr(compile_fx, "_compile_fx_inner", look)
+    monkeypatch.setattr("flowkit.training.compiled.graph_options", lambda device: {"triton.cudagraphs": True})
+    built = pipeline()
+    parameters = list(built.model.parameters())
+    step = CompiledStep(built.model, built.loss, FusedUpdate(parameters, 1.0, 0.0), EMA(parameters, 0.9))
+    with torch._functorch.config.patch(enable_autograd_cache=False):  # or the compiler might not be asked
+        step(torch.randn(16, 2), torch.randn(16, 2), None, 1e-3, 0.1)
+    # A parameter, its average, and what AdamW keeps: two means, and a number of steps.
+    assert seen == [(5 * len(parameters), set())]
+
+
+@pytest.mark.slow
 def test_a_compiled_run_resumes_to_the_bit(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TinyNetwork()
