@@ -25,6 +25,8 @@ def compiling_refused(update: Update, alone: bool) -> str:
     """
     if not (alone and isinstance(update, FusedUpdate)):
         return "works in one process, on a CPU or a CUDA device, without fp16, and with training.accumulate = 1"
+    if torch.__version__ < "2.11":  # Dynamo took no gradient inside a compiled function before
+        return f"needs PyTorch 2.11 or newer, and this is {torch.__version__}"
     return "" if cxx_compiler() else NO_COMPILER
 
 
@@ -61,7 +63,7 @@ class CompiledStep:
         self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
         self._graphs = {} if loss.state() else graph_options(device)
         options = {"fallback_random": True, **self._graphs}
-        if device.type == "cuda":  # whose compiler (torch 2.11, 2.13) fails to reorder loops beside lists of tensors
+        if device.type == "cuda":  # https://github.com/pytorch/pytorch/issues/176591
             options["loop_ordering_after_fusion"] = False
         compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options=options)
         from torch._dynamo import config, mark_static_address  # which compiling imports, and nothing before

@@ -144,6 +144,12 @@ def test_without_a_compiler_the_setting_is_refused(tmp_path: Path, monkeypatch: 
         pipeline().fit(tmp_path / "run")
 
 
+def test_a_version_of_torch_that_cannot_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.10.1+cpu"))
+    with pytest.raises(fk.ConfigError, match=r"training\.compile: needs PyTorch 2\.11 or newer, and this is 2\.10\.1"):
+        pipeline().fit(tmp_path / "run")
+
+
 def test_pieces_are_refused(tmp_path: Path) -> None:
     with pytest.raises(fk.ConfigError, match=r"training\.compile: works in one process, .* without fp16"):
         pipeline(accumulate=2).fit(tmp_path / "run")
