@@ -182,6 +182,7 @@ def _operators(profiler: torch.profiler.profile, steps: int, on_device: bool) ->
         )
         for event in profiler.key_averages()
         if not event.key.startswith((PREFIX, STEP, "Optimizer."))
+        and event.device_type == DeviceType.CPU  # a kernel's time is that of the operator that started it as well
     ]
     return tuple(sorted(found, key=lambda operator: -operator.seconds)[:_OPERATORS])
 

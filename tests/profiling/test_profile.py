@@ -4,18 +4,20 @@ import json
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.autograd import DeviceType
 from typer.testing import CliRunner
 
 import flowkit as fk
 from flowkit.cli.main import app
 from flowkit.profiling import training
 from flowkit.profiling.picture import draw_profile
-from flowkit.profiling.profile import Operator, Part, Profile
+from flowkit.profiling.profile import Operator, Part, Profile, _operators
 from flowkit.profiling.ranges import PREFIX, STEP, self_seconds
 from flowkit.training.batches import Batches
 from flowkit.training.trainer import Trainer
@@ -93,6 +95,15 @@ def test_operators_are_those_of_the_step_with_their_calls(profiled):
     assert seconds == sorted(seconds, reverse=True)
     assert sum(seconds) < 5 * profile.profiled_seconds  # own times: a mean, which one slow step may raise
     assert not any(name.startswith((PREFIX, STEP)) for name in calls)
+
+
+def test_the_time_of_a_kernel_counts_once_as_that_of_its_operator():
+    def event(key, device, microseconds):
+        return SimpleNamespace(key=key, device_type=device, count=2, self_device_time_total=microseconds)
+
+    seen = [event("aten::mm", DeviceType.CPU, 30.0), event("sm90_xmma_gemm", DeviceType.CUDA, 30.0)]
+    profiler = SimpleNamespace(key_averages=lambda: seen)
+    assert _operators(profiler, 2, on_device=True) == (Operator("aten::mm", pytest.approx(15e-6), 1.0),)
 
 
 def test_the_trace_holds_the_ranges_and_the_picture_is_one(profiled):
