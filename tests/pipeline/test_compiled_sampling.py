@@ -95,6 +95,12 @@ def check_samples(tiny):
     assert not isinstance(pipeline.model.network, torch._dynamo.eval_frame.OptimizedModule)
 
 
+@pytest.mark.usefixtures("traced")
+def test_a_network_whose_outputs_are_copied_draws_the_same_samples(tiny, monkeypatch):
+    monkeypatch.setattr("flowkit.pipeline.compiled.graph_options", lambda device: {"triton.cudagraphs": True})
+    check_samples(tiny)
+
+
 @pytest.mark.skipif(DEVICE == "cpu", reason="no CUDA device")
 def test_outputs_that_an_integrator_keeps_outlast_further_calls_of_a_graph(tiny):
     pipeline = tiny.sampling("adams_bashforth", steps=8).build().to(DEVICE)
