@@ -4,10 +4,11 @@ Both train the same network on the same data with conditional flow matching: dra
 the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process; the
 hand-written loop with PyTorch's own number of threads, or with `--threads` of them: on a busy machine threads that wait
 for one another cost it far more than the step itself. `--compile` compiles flowkit's step, `--image 8` trains the U-Net
-on noise of the size of 8 x 8 images. Where there is a GPU, both run there.
+on noise of the size of 8 x 8 images, `--coupling ot` gives optimal pairs to flowkit alone. Where there is a GPU, both run
+there.
 
     python benchmarks/training_step.py [--rounds 15] [--steps 200] [--batch 256] [--width 64] [--depth 3]
-                                       [--threads 2] [--compile] [--image SIZE]
+                                       [--threads 2] [--compile] [--image SIZE] [--coupling NAME]
 """
 
 import argparse
@@ -64,11 +65,14 @@ def hand_written(network: nn.Module, data: torch.Tensor, batch: int, total: int)
     return run
 
 
-def with_flowkit(network: nn.Module, data: fk.DataSource, batch: int, steps: int, **training: Any) -> fk.Pipeline:
+def with_flowkit(
+    network: nn.Module, data: fk.DataSource, batch: int, steps: int, coupling: str = "independent", **training: Any
+) -> fk.Pipeline:
     """The same in flowkit."""
     return (
         fk.Pipeline.builder()
         .data(data)
+        .coupling(coupling)
         .path("gaussian", schedule="condot")
         .network(network)
         .head("velocity")
@@ -123,6 +127,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--image", type=int)
+    parser.add_argument("--coupling", default="independent")
     options = parser.parse_args()
     torch.manual_seed(0)
     if options.image:
@@ -144,6 +149,7 @@ def main() -> None:
             fk.InMemory(data),
             options.batch,
             total,
+            options.coupling,
             log_every=log_every,
             checkpoint_every=total,
             compile=options.compile,
@@ -155,7 +161,7 @@ def main() -> None:
     print(
         f"ratio flowkit / hand-written: {medians['flowkit'] / medians['hand-written']:.3f}   "
         f"({options.threads} threads, {options.rounds} rounds of {options.steps} steps, "
-        f"{what}, batch {options.batch}{', compiled' if options.compile else ''})"
+        f"{what}, batch {options.batch}, {options.coupling} pairs{', compiled' if options.compile else ''})"
     )
 
 

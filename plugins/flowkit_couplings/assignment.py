@@ -1,11 +1,18 @@
 """The assignment problem: the cheapest permutation, exactly."""
 
+from functools import cache
+from types import ModuleType
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-__all__ = ["assign"]
+from flowkit import DataError
+
+from .cost import squared_distances
+
+__all__ = ["assign", "assign_points"]
 
 _STAGES = ((0.04, 6), (0.01, 8))
 """Entropic problems one after the other: epsilon in units of the mean cost, and iterations. With these, the start takes
@@ -15,6 +22,8 @@ _LEAST_LOG = -40.0
 """Of an entry of a kernel: smaller ones would be denormal numbers, which are slow, or 0, which has no dual."""
 _WORTH_A_START = 64
 """Smaller problems are solved before a start is found."""
+_FEW = 32
+"""Of more numbers a point, a product of matrices has the distances sooner than a plain loop."""
 
 
 def assign(cost: Tensor) -> Tensor:
@@ -22,7 +31,8 @@ def assign(cost: Tensor) -> Tensor:
 
     The solver builds shortest augmenting paths, which are the shorter the nearer the costs are to $C_{ij} - f_i - g_j$
     with the dual solution f, g. Numbers taken from all costs of a row or of a column change no optimum; so the duals of
-    an entropic problem are taken off first. The result is as exact as without, in a third to a fifth of the time.
+    an entropic problem are taken off first. The result is as exact as without, in a fraction of the time: a third to a
+    fifth with SciPy's solver, and a sixth of that where numba is installed, which compiles one of our own.
     Nothing is kept from call to call: where several permutations are optimal, the costs alone decide which is found, so
     that runs can be repeated and resumed to the bit.
 
@@ -32,17 +42,70 @@ def assign(cost: Tensor) -> Tensor:
     Returns:
         pi(0), ..., pi(n - 1), int64 of shape (n,), on the device of the cost.
 
+    Raises:
+        DataError: Costs are infinite or not numbers.
+
     References:
         Crouse 2016, On implementing 2D rectangular assignment algorithms. https://doi.org/10.1109/TAES.2016.140952
     """
-    reduced = cost.detach().cpu()
-    reduced = reduced - reduced.amin(1, keepdim=True)
+    on_cpu = cost.detach().cpu()
+    if (compiled := _compiled()) is not None:
+        found = compiled.permutation(on_cpu.double().contiguous().numpy())
+    else:
+        found = _with_scipy(on_cpu)
+    return torch.from_numpy(_checked(found)).to(cost.device)
+
+
+def assign_points(x0: Tensor, z: Tensor) -> Tensor:
+    r"""The permutation that minimises $\sum_i |x_{0,\pi(i)} - z_i|^2$.
+
+    If numba is installed, the distances of points of few numbers too are computed in its one call, which leaves the
+    interpreter to the other threads.
+
+    Arguments:
+        x0: Shape (n, *event).
+        z: Shape (n, *event).
+
+    Returns:
+        int64 of shape (n,), on the device of z.
+
+    Raises:
+        DataError: As for `assign`.
+    """
+    if x0[0].numel() > _FEW or (compiled := _compiled()) is None:
+        return assign(squared_distances(z, x0))
+    points = [x.detach().flatten(1).cpu().double().contiguous().numpy() for x in (x0, z)]
+    return torch.from_numpy(_checked(compiled.permutation_of_points(*points))).to(z.device)
+
+
+@cache
+def _compiled() -> ModuleType | None:
+    """What numba compiles, imported where it is needed first: that takes a third of a second. None without numba."""
+    try:
+        from . import augmenting
+    except ImportError:
+        return None
+    return augmenting
+
+
+def _checked(permutation: np.ndarray) -> np.ndarray:
+    if permutation[0] < 0:
+        raise DataError("optimal pairs: distances within a batch are infinite or not numbers; look at x0, z and y")
+    return permutation
+
+
+@np.errstate(all="ignore")
+def _with_scipy(cost: Tensor) -> np.ndarray:
+    """The permutation; -1 everywhere if costs are not finite."""
+    reduced = cost - cost.amin(1, keepdim=True)
     reduced -= reduced.amin(0)
+    if not bool(reduced.isfinite().all()):
+        return np.full(len(cost), -1)
     if len(reduced) > _WORTH_A_START:
         reduced -= _duals_of_columns(reduced.float())
         reduced -= reduced.amin(1, keepdim=True)
         reduced -= reduced.amin(0)
-    return torch.from_numpy(linear_sum_assignment(reduced.numpy())[1]).to(cost.device)
+    return linear_sum_assignment(reduced.numpy())[1]
 
 
 @np.errstate(all="ignore")

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from flowkit import Condition
 
-from .assignment import assign
-from .cost import squared_distances
+from .assignment import assign_points
 from .pairing import Pairing
 from .processes import are_several, assign_across
 
@@ -38,7 +37,7 @@ class OptimalCoupling(Pairing):
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """The optimal x0 of this process for each z; the z stay in their places."""
-        return assign(squared_distances(z, x0)), torch.arange(len(z), device=z.device)
+        return assign_points(x0, z), torch.arange(len(z), device=z.device)
 
     @torch.no_grad()
     def pair(
@@ -47,4 +46,4 @@ class OptimalCoupling(Pairing):
         """The x0 of the plan, each with a z; the z and their conditions stay in their places."""
         if self.across_processes and are_several():
             return assign_across(x0, z), z, y
-        return super().pair(x0, z, y, generator)
+        return x0[assign_points(x0, z)], z, y
