@@ -4,8 +4,8 @@ Both train the same network on the same data with conditional flow matching: dra
 the velocity, clip the gradient, step Adam, average the weights. They take turns, a round each, in one process; the
 hand-written loop with PyTorch's own number of threads, or with `--threads` of them: on a busy machine threads that wait
 for one another cost it far more than the step itself. `--compile` compiles flowkit's step, `--image 8` trains the U-Net
-on noise of the size of 8 x 8 images, `--coupling ot` gives optimal pairs to flowkit alone. Where there is a GPU, both run
-there.
+on noise of the size of 8 x 8 images, `--coupling ot` gives optimal pairs to flowkit alone. Where there is a GPU, both
+run there.
 
     python benchmarks/training_step.py [--rounds 15] [--steps 200] [--batch 256] [--width 64] [--depth 3]
                                        [--threads 2] [--compile] [--image SIZE] [--coupling NAME]
