@@ -95,6 +95,8 @@ def given_config(name: str, plugins: PluginManager) -> dict[str, Any]:
         return read_yaml(path)
     if path.is_file():
         raise ConfigError(f"{name}: a configuration file should end in .yaml")
+    if (path / "config.yaml").is_file():
+        raise ConfigError(f"{name}: is a run; its configuration is {path / 'config.yaml'}")
     from ..pipeline.recipes import recipe_config
 
     return recipe_config(name, plugins)

@@ -123,12 +123,19 @@ def _names(value: Any) -> Any:
     return [_names(item) for item in value] if isinstance(value, list) else value
 
 
+def _settings_called(name: str) -> str:
+    """A suggestion of the settings of that name, where their section was left out."""
+    forms = {"training": Form(TrainingSettings), "sampling": SAMPLING, "evaluation": EVALUATION}
+    places = [f"'{section}.{name}'" for section, form in forms.items() if name in form.names]
+    return f" (did you mean {' or '.join(places)}?)" if places else ""
+
+
 def _with_defaults(given: Mapping[str, Any], resolver: Resolver) -> dict[str, Any]:
     """The sections with the defaults of their kinds where nothing was chosen."""
     filled = dict(given)
     for name in given:
         if name not in SECTIONS:
-            hint = did_you_mean(str(name), SECTIONS)
+            hint = _settings_called(str(name)) or did_you_mean(str(name), SECTIONS)
             resolver.problem(str(name), f"no such section{hint}; sections: {', '.join(SECTIONS)}")
     event = _event(given.get("data"), resolver.registry)
     for kind in COMPONENTS[1:]:

@@ -52,7 +52,7 @@ def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, 
     Choosing another component (`network=unet`) drops the settings of the one before.
 
     Raises:
-        ConfigError: An assignment is not of that form.
+        ConfigError: An assignment is not of that form, or goes into a list.
     """
     result = dict(given)
     for assignment in assignments:
@@ -64,7 +64,7 @@ def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, 
             value = yaml.load(text, _Loader)
         except yaml.YAMLError:
             raise ConfigError(f"{assignment!r}: the value is not valid YAML") from None
-        result = _set(result, keys, value)
+        result = _set(result, keys, value, place)
     return result
 
 
@@ -85,13 +85,16 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _set(node: Any, keys: list[str], value: Any) -> Any:
+def _set(node: Any, keys: list[str], value: Any, place: str) -> Any:
     if not keys:
         return value
+    if isinstance(node, list):
+        section = place.removesuffix("." + ".".join(keys))
+        raise ConfigError(f"{place}: {section} is a list here, whose parts have no names: give the list anew")
     node = dict(_as_mapping(node))
     if keys == ["name"] and node.get("name") != value:
         return {"name": value}
-    node[keys[0]] = _set(node.get(keys[0]), keys[1:], value)
+    node[keys[0]] = _set(node.get(keys[0]), keys[1:], value, place)
     return node
 
 

@@ -62,8 +62,15 @@ def test_every_problem_is_reported_at_once_with_its_place():
     assert "did you mean 'batch_size'" in found["training.batchsize"]
     assert "did you mean 'heun'" in found["sampling.integrator"]
     assert "integer" in found["sampling.steps"]
-    assert "no such section" in found["extra"]
+    assert "no such section; sections: " in found["extra"]
     assert len(found) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("steps", "'training.steps' or 'sampling.steps'"), ("integrator", "'sampling.integrator'")]
+)
+def test_a_setting_without_its_section_is_told_where_it_belongs(name, hint):
+    assert f"did you mean {hint}?" in problems({"data": "moons", name: 3})[name]
 
 
 def test_a_missing_part_without_a_default_is_required():
@@ -127,6 +134,14 @@ def test_overrides_reach_into_names_and_replace_components():
     assert override(given, ["network.name=mlp"])["network"] == {"name": "mlp", "width": 3}
     config = read_config({"data": "moons", "training": changed["training"]}, installed_plugins())
     assert config.training.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("text", ["training.steps=3", "sampling.guidance.scale=3"])
+def test_an_override_does_not_discard_a_list(text):
+    given = {"training": [1, 2], "sampling": {"guidance": [{"name": "classifier_free"}, {"name": "autoguidance"}]}}
+    with pytest.raises(ConfigError, match="is a list here"):
+        override(given, [text])
+    assert override(given, ["sampling.guidance=autoguidance"])["sampling"] == {"guidance": "autoguidance"}
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", "a..b=1", "training.steps=[1"])
