@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flowkit.training.update import FusedUpdate
+from flowkit.training.update import AcceleratedUpdate, FusedUpdate, Update
 
 RATE = 1e-2
 
@@ -58,17 +58,18 @@ def test_a_weight_that_no_gradient_reaches_stays() -> None:
     assert torch.equal(ours.unused, torch.ones(2))
 
 
-def test_a_restored_state_goes_on_to_the_bit() -> None:
+@pytest.mark.parametrize("kind", [FusedUpdate, AcceleratedUpdate])
+def test_a_restored_state_goes_on_to_the_bit(kind: type[Update]) -> None:
     network, _ = networks()
-    update, x = FusedUpdate(list(network.parameters()), 1.0, 0.1), torch.randn(16, 3)
+    update, x = kind(list(network.parameters()), None, 0.1), torch.randn(16, 3)
 
-    def step(network: nn.Module, update: FusedUpdate) -> None:
+    def step(network: nn.Module, update: Update) -> None:
         losses(network, x).backward()
         update(RATE)
 
     step(network, update)
     copied = copy.deepcopy(network)
-    other = FusedUpdate(list(copied.parameters()), 1.0, 0.1)
+    other = kind(list(copied.parameters()), None, 0.1)
     other.restore(copy.deepcopy(update.state()))
     step(network, update)
     step(copied, other)
