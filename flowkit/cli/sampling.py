@@ -93,8 +93,12 @@ def _class(text: str, names: tuple[str, ...]) -> int:
 
 def _said(cost: Any) -> str:
     batches = f" in {cost.batches} batches" if cost.batches > 1 else ""
-    rejected = f", {cost.rejected} steps rejected" if cost.rejected else ""
-    return f"{cost.evaluations} evaluations of the model{batches}{rejected}"
+    rejected = f", {_counted(cost.rejected, 'step')} rejected" if cost.rejected else ""
+    return f"{_counted(cost.evaluations, 'evaluation')} of the model{batches}{rejected}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")
 
 
 def _changes(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:

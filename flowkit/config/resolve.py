@@ -199,6 +199,8 @@ def _values(model: BaseModel) -> dict[str, Any]:
 def _in_words(item: Any) -> str:
     if item["type"] == "missing":
         return "is required"
-    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("bool_parsing", "bool_type"):
+        return f"should be true or false; got {item['input']!r}"
+    message = item["msg"].removeprefix("Value error, ").partition(", unable to")[0]
     message = message[0].lower() + message[1:]
     return f"{message.replace('input should', 'should')}; got {item['input']!r}"

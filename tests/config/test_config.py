@@ -66,6 +66,12 @@ def test_every_problem_is_reported_at_once_with_its_place():
     assert len(found) == 9
 
 
+def test_what_is_not_of_the_type_is_told_what_is_allowed():
+    found = problems({"data": "moons", "training": {"steps": "many"}, "sampling": {"compile": "maybe"}})
+    assert found["training.steps"] == "should be a valid integer; got 'many'"
+    assert found["sampling.compile"] == "should be true or false; got 'maybe'"
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("steps", "'training.steps' or 'sampling.steps'"), ("integrator", "'sampling.integrator'")]
 )

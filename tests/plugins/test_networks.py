@@ -1,6 +1,7 @@
 """The networks: shapes, labels, independence of samples, and that nothing in them is dead."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -84,6 +85,15 @@ def test_the_output_depends_on_state_time_and_label(name):
     out = network(x, t, y)
     for other in (network(x + 1, t, y), network(x, t / 2, y), network(x, t, y + 1)):
         assert ((other - out).flatten(1).abs().amax(1) > 1e-6).all()
+
+
+@every_network
+def test_every_label_and_none_has_an_output_of_its_own(name):
+    network = build(name, num_classes=CLASSES).double()
+    x, t, y = inputs(network, dtype=torch.float64)
+    outputs = [network(x, t, torch.full_like(y, label)) for label in range(-1, CLASSES)]
+    for one, other in itertools.combinations(outputs, 2):
+        assert ((one - other).flatten(1).abs().amax(1) > 1e-6).all()
 
 
 @every_network
