@@ -1,7 +1,7 @@
 """`flowkit sample` and `flowkit evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from ..config.files import override
 from ..errors import ConfigError
 from ..processes import launched
 from .completion import complete_integrator, complete_sampling_override
+
+if TYPE_CHECKING:
+    from ..interfaces.data import DataSpec
 
 __all__ = ["evaluate", "sample"]
 
@@ -55,7 +58,7 @@ def sample(
 
     processes = launched()
     pipeline, cost = Pipeline.load(run, device=processes.device), Cost()
-    classes = [_class(text, pipeline.spec.class_names) for text in label or []]
+    classes = [_class(text, pipeline.spec) for text in label or []]
     y = [classes[i % len(classes)] for i in range(n)] if classes else None
     pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
     shape = " x ".join(str(size) for size in (n, *pipeline.spec.event_shape))
@@ -81,14 +84,18 @@ def evaluate(
     print_evaluations(results, Console(highlight=False, soft_wrap=True))
 
 
-def _class(text: str, names: tuple[str, ...]) -> int:
+def _class(text: str, spec: "DataSpec") -> int:
     """The number of a class that is given by its number or its name."""
-    if text in names:
-        return names.index(text)
-    if text.removeprefix("-").isdigit():
+    if spec.num_classes is None:
+        raise ConfigError(f"--label {text}: the data of this run have no labels")
+    if text in spec.class_names:
+        return spec.class_names.index(text)
+    if text.removeprefix("-").isdigit() and -1 <= int(text) < spec.num_classes:
         return int(text)
-    known = f"; the classes are {', '.join(names)}" if names else ""
-    raise ConfigError(f"--label {text}: there is no such class{known}")
+    known = f"{', '.join(spec.class_names)}, or by number " if spec.class_names else ""
+    raise ConfigError(
+        f"--label {text}: there is no such class; the classes are {known}0 to {spec.num_classes - 1} (-1: none)"
+    )
 
 
 def _said(cost: Any) -> str:

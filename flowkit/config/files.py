@@ -90,7 +90,7 @@ def _set(node: Any, keys: list[str], value: Any, place: str) -> Any:
         return value
     if isinstance(node, list):
         section = place.removesuffix("." + ".".join(keys))
-        raise ConfigError(f"{place}: {section} is a list here, whose parts have no names: give the list anew")
+        raise ConfigError(f"{place}: {section} is a list here, which has no setting {keys[0]!r}: write it out anew")
     node = dict(_as_mapping(node))
     if keys == ["name"] and node.get("name") != value:
         return {"name": value}

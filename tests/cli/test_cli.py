@@ -148,10 +148,10 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
         (["sample", "runs/moons", "--out", "folder"], ["not images"]),
         (["sample", "runs/moons", "--out", "occupied"], ["a folder with files in it"]),
         (["sample", "runs/moons", "--out", "runs/moons/config.yaml/x.npy"], ["config.yaml is a file, not a folder"]),
-        (["sample", "runs/moons", "--label", "cat"], ["--label cat: there is no such class"]),
+        (["sample", "runs/moons", "--label", "cat"], ["--label cat: the data of this run have no labels"]),
         (["sample", "runs/moons", "sampling.guidance=classifier_free"], ["sampling.guidance: needs labels"]),
         (["train", "moons", "training.learning_rate=.inf"], ["training.learning_rate", "finite"]),
-        (["sample", "runs/moons", "--label", "1"], ["labels were asked for"]),
+        (["sample", "runs/moons", "--label", "1"], ["--label 1: the data of this run have no labels"]),
         (["sample", "runs/moons", "network.width=3"], ["only the section 'sampling'"]),
         (["sample", "runs/moons", "--integrator", "huen"], ["did you mean 'heun'"]),
         (["list", "pathe"], ["there is no kind 'pathe'", "did you mean 'path'"]),
@@ -248,6 +248,9 @@ def test_a_class_is_asked_for_by_its_name_and_a_recipe_is_shown(tmp_path):
     flowkit("train", "moons", *labelled, "--no-report", cwd=tmp_path)
     flowkit("sample", "runs/moons", "-n", 4, "--label", "lower", "--label", 0, "--out", "x.npz", cwd=tmp_path)
     assert np.load(tmp_path / "x.npz")["y"].tolist() == [1, 0, 1, 0]
+    for unknown in ("2", "-2", "middle"):
+        output = flowkit("sample", "runs/moons", "--label", unknown, cwd=tmp_path, code=2)
+        assert f"--label {unknown}: there is no such class; the classes are upper, lower, or by number 0 to 1" in output
     assert "network: {name: mlp" in flowkit("show", "recipe", "moons", cwd=tmp_path)
 
 

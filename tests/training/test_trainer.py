@@ -50,6 +50,30 @@ def test_the_seed_decides_the_weights_and_global_randomness_is_left_alone(tiny, 
     assert not torch.equal(weights(first), weights(third))
 
 
+def test_the_seed_decides_what_a_network_draws(tmp_path):
+    class Drawing(nn.Module):
+        """Draws from torch's global generator, as dropout does."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.drawn = []
+
+        def forward(self, x, t, y=None):
+            self.drawn.append(torch.rand(()).item())
+            return self.layer(x)
+
+    def drawn(seed, folder):
+        network = Drawing()
+        training = {"steps": 3, "batch_size": 8, "seed": seed}
+        fk.Pipeline.builder().data("moons").network(network).training(**training).build().fit(tmp_path / folder)
+        return network.drawn[-3:]  # one was drawn when it was built
+
+    first = drawn(0, "a")
+    assert drawn(0, "b") == first
+    assert not set(drawn(1, "c")) & set(first)
+
+
 @pytest.mark.parametrize("data", ["moons", "digits"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_resumes_to_the_bit(data, number, tmp_path):
