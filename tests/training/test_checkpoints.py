@@ -15,7 +15,7 @@ import torch
 
 import flowkit as fk
 from flowkit.pipeline.runs import list_runs
-from flowkit.training import writer
+from flowkit.training import checkpoint, writer
 from flowkit.training.checkpoint import latest_checkpoint, save_checkpoint, usable_checkpoint
 from flowkit.training.writer import CheckpointWriter
 
@@ -79,6 +79,21 @@ def test_where_every_checkpoint_is_damaged_all_are_named(run):
         flip(run / f"checkpoints/step-{step:08d}/ema.safetensors")
     with pytest.raises(fk.CheckpointError, match=r"no checkpoint can be used:\n.*step-00000020.*\n.*step-00000010"):
         fk.Pipeline.load(run)
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    happened, rename = [], Path.rename
+
+    def renamed(path, target):
+        happened.append("renamed")
+        return rename(path, target)
+
+    monkeypatch.setattr(checkpoint, "sync", lambda path: happened.append(path.name))
+    monkeypatch.setattr(Path, "rename", renamed)
+    saved = save_checkpoint(tmp_path, 10, {"ema": {"w": torch.ones(2)}}, {}, keep=1)
+    before = happened[: happened.index("renamed")]
+    assert sorted(before) == sorted([*(file.name for file in saved.folder.iterdir()), "partial"])
+    assert happened[len(before) :] == ["renamed", "checkpoints"]
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_words(run, tmp_path):
