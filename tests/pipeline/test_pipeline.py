@@ -92,6 +92,15 @@ def test_a_configured_object_is_used_and_a_file_without_it_says_what_is_missing(
     assert torch.equal(again.sample(10), pipeline.sample(10))
 
 
+def test_each_sample_has_its_own_label_whatever_the_batch(tiny, tmp_path):
+    pipeline = tiny.data("moons", labels=True).training(steps=200, learning_rate=1e-2).build().fit(tmp_path / "run")
+    labels = torch.arange(600) // 300  # the second batch of 256 is of both classes
+    whole = pipeline.sample(600, y=labels, batch_size=1000)
+    torch.testing.assert_close(pipeline.sample(600, y=labels, batch_size=256), whole, rtol=0, atol=1e-5)
+    # A sample of the other class is another one, far above rounding.
+    assert ((pipeline.sample(600, y=1 - labels) - whole).abs().amax(1) > 1e-3).all()
+
+
 def test_labels_are_checked(tiny, tmp_path):
     pipeline = tiny.data("moons", labels=True).build()
     assert pipeline.labels(4).tolist() == [0, 1, 0, 1]
