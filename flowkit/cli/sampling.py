@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from ..config.files import override
-from ..errors import ConfigError
+from ..errors import ConfigError, FlowkitError
 from ..processes import launched
 from .completion import complete_integrator, complete_sampling_override
 
@@ -53,6 +53,8 @@ def sample(
     check_writable(out)
     changes = _changes(overrides, integrator, steps)
     RunFolder(run).read_config()
+    from safetensors import SafetensorError
+
     from ..pipeline.pipeline import Pipeline
     from ..sampling import Cost
 
@@ -60,7 +62,12 @@ def sample(
     pipeline, cost = Pipeline.load(run, device=processes.device), Cost()
     classes = [_class(text, pipeline.spec) for text in label or []]
     y = [classes[i % len(classes)] for i in range(n)] if classes else None
-    pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
+    try:
+        pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
+    except (OSError, SafetensorError) as error:
+        raise FlowkitError(
+            f"{out}: could not be written ({error}); what was drawn is kept beside it, and the same command goes on"
+        ) from error
     shape = " x ".join(str(size) for size in (n, *pipeline.spec.event_shape))
     console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
     console.print(f"{shape} samples in {out}")

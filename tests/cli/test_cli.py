@@ -261,3 +261,13 @@ def test_ctrl_c_outside_of_training_says_that_it_stopped(run, monkeypatch):
     monkeypatch.setattr("flowkit.pipeline.pipeline.Pipeline.load", interrupted)
     assert flowkit("sample", "runs/moons", "--out", "many.npy", cwd=run, code=130) == "stopped\n"
     assert not (run / "many.npy").exists()
+
+
+def test_samples_that_the_disk_has_no_room_for_say_where_and_what_to_do(run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flowkit.pipeline.pipeline.Pipeline.sample_to", full)
+    output = flowkit("sample", "runs/moons", "--out", "many.npy", cwd=run, code=1)
+    assert "error: many.npy: could not be written ([Errno 28] No space left on device)" in output
+    assert "the same command goes on" in output
