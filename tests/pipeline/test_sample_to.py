@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import flowkit as fk
+from flowkit.export import write_samples
 from flowkit.pipeline.draws import Draws
 from flowkit.plugins import PluginManager, hookimpl
 
@@ -121,6 +122,16 @@ def test_a_part_that_was_cut_short_is_drawn_again(pipeline, starts, tmp_path):
     pipeline.sample_to(tmp_path / "x.npy", N)
     assert starts[3:] == [512, 1024]
     assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
+
+
+def test_a_picture_has_the_rows_columns_and_channels_of_its_sample(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, size=(2, 2, 4, 3))  # (n, height, width, channels)
+    levels[0, 0, 0] = 0, 255, 128
+    x = torch.from_numpy(levels).permute(0, 3, 1, 2) / 127.5 - 1
+    x[0, :, 0, 0] = torch.tensor([-1.7, 1.7, 0.0])  # black and white are all there is
+    write_samples(tmp_path / "pictures", 2, [(x, None)], fk.DataSpec((3, 2, 4), image_range=(-1.0, 1.0)))
+    files = sorted((tmp_path / "pictures").rglob("*.png"))
+    assert np.array_equal(np.stack([np.array(Image.open(file)) for file in files]), levels)
 
 
 def test_images_are_numbered_through_all_batches(tmp_path):

@@ -8,6 +8,7 @@ from sharded_runs import RUNS, bytes_in_training, half, wide
 from shared_runs import STEPS, builder, launched_twice, weights
 
 import flowkit as fk
+from flowkit.training.parts import own_rows
 
 ROUNDING = 1e-10
 """As for processes with a copy each: see `test_processes.py`."""
@@ -17,6 +18,15 @@ ROUNDING = 1e-10
 def folder(tmp_path_factory):
     """What two processes have made of the runs."""
     return launched_twice(sharded_runs.__file__, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 7, 8])
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_the_rows_of_a_process_are_those_that_torch_gives_it(rows, world):
+    parts = torch.arange(rows).chunk(world) if rows else ()
+    for rank in range(world):
+        expected = parts[rank].tolist() if rank < len(parts) else []
+        assert list(range(rows))[own_rows(rows, rank, world)] == expected
 
 
 @pytest.mark.slow
