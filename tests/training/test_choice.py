@@ -109,6 +109,14 @@ def test_compiling_is_tried_from_the_seconds_on_that_it_can_win_back(spare: int,
         assert comparison.choice.steps == EAGER + 99
 
 
+def test_steps_to_warm_up_do_not_count_beside_a_minority_of_slow_ones() -> None:
+    pace = WORTH_COMPILING / 1000
+    disturbed = laps(pace, pace)
+    disturbed[WARM_UP : WARM_UP + TIMED // 2 - 1] = [9.0] * (TIMED // 2 - 1)
+    _, ways = compare(Script(disturbed), EAGER + 100)
+    assert not any(ways)  # 100 steps of this pace are not worth it, 100 of 9 s would be
+
+
 @pytest.mark.parametrize(("left", "timed"), [(LAST, False), (LAST + 1, True)])
 def test_steps_are_timed_only_if_some_remain_that_gain_by_it(left: int, timed: bool) -> None:
     comparison, ways = compare(Script(laps(100.0, 1.0)), left)
