@@ -1,6 +1,7 @@
 """The joint distribution of the two ends of a path."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -33,6 +34,9 @@ class Coupling(ABC):
     """Whether pairing takes about as long as a step of a small network, so that training should prepare pairs ahead, in
     a thread of its own while steps run. `pair` then must not touch what the steps touch; no result depends on it."""
 
+    together: bool = False
+    """Whether it draws nothing, so that training may hand it several small batches at once: see `pair_each`."""
+
     @abstractmethod
     def pair(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
@@ -45,6 +49,17 @@ class Coupling(ABC):
             y: Their conditions, which stay with their z.
             generator: The source of any randomness.
         """
+
+    def pair_each(self, batches: Sequence[tuple[Tensor, Tensor, Condition]]) -> list[tuple[Tensor, Tensor, Condition]]:
+        """`pair` of several batches, without randomness.
+
+        A thread that prepares them one by one takes the interpreter from the steps once for each; one that has them all
+        in one call of compiled code does so seldom.
+
+        Arguments:
+            batches: x0, z and y of each, of one shape.
+        """
+        return [self.pair(x0, z, y) for x0, z, y in batches]
 
     def problems(self, spec: DataSpec) -> list[str]:
         """Why this does not go with such data. Independent x0 and z there are none where data come in pairs."""

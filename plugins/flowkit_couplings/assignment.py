@@ -57,25 +57,25 @@ def assign(cost: Tensor) -> Tensor:
 
 
 def assign_points(x0: Tensor, z: Tensor) -> Tensor:
-    r"""The permutation that minimises $\sum_i |x_{0,\pi(i)} - z_i|^2$.
+    r"""For each of several batches, the permutation that minimises $\sum_i |x_{0,\pi(i)} - z_i|^2$.
 
     If numba is installed, the distances of points of few numbers too are computed in its one call, which leaves the
     interpreter to the other threads.
 
     Arguments:
-        x0: Shape (n, *event).
-        z: Shape (n, *event).
+        x0: Shape (batches, n, *event).
+        z: Shape (batches, n, *event).
 
     Returns:
-        int64 of shape (n,), on the device of z.
+        int64 of shape (batches, n), on the device of z.
 
     Raises:
         DataError: As for `assign`.
     """
-    if x0[0].numel() > _FEW or (compiled := _compiled()) is None:
-        return assign(squared_distances(z, x0))
-    points = [x.detach().flatten(1).cpu().double().contiguous().numpy() for x in (x0, z)]
-    return torch.from_numpy(_checked(compiled.permutation_of_points(*points))).to(z.device)
+    if x0[0, 0].numel() > _FEW or (compiled := _compiled()) is None:
+        return torch.stack([assign(squared_distances(b, a)) for a, b in zip(x0, z, strict=True)])
+    points = [x.detach().flatten(2).cpu().double().contiguous().numpy() for x in (x0, z)]
+    return torch.from_numpy(_checked(compiled.permutations_of_points(*points))).to(z.device)
 
 
 @cache
@@ -88,10 +88,10 @@ def _compiled() -> ModuleType | None:
     return augmenting
 
 
-def _checked(permutation: np.ndarray) -> np.ndarray:
-    if permutation[0] < 0:
+def _checked(permutations: np.ndarray) -> np.ndarray:
+    if (permutations < 0).any():
         raise DataError("optimal pairs: distances within a batch are infinite or not numbers; look at x0, z and y")
-    return permutation
+    return permutations
 
 
 @np.errstate(all="ignore")

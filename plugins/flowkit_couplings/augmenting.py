@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["permutation", "permutation_of_points"]
+__all__ = ["permutation", "permutations_of_points"]
 
 _EPSILONS, _ITERATIONS = (0.05, 0.012, 0.003), (5, 6, 8)
 """Of the entropic problems, one after the other; epsilon in units of the mean cost. With these, the start takes about
@@ -265,20 +265,24 @@ def permutation(cost: Numbers) -> Indices:
 
 
 @_entry
-def permutation_of_points(x0: Numbers, z: Numbers) -> Indices:
-    r"""The permutation that minimises $\sum_i |x_{0,\pi(i)} - z_i|^2$; -1 everywhere if distances are not finite.
+def permutations_of_points(x0: Numbers, z: Numbers) -> Indices:
+    r"""For each of several batches, the permutation that minimises $\sum_i |x_{0,\pi(i)} - z_i|^2$.
 
     Arguments:
-        x0: float64 of shape (n, d).
-        z: float64 of shape (n, d).
+        x0: float64 of shape (batches, n, d).
+        z: float64 of shape (batches, n, d).
 
     Returns:
-        pi(0), ..., pi(n - 1), int64 of shape (n,).
+        pi(0), ..., pi(n - 1) of each, int64 of shape (batches, n); -1 for batches with distances that are not finite.
     """
-    n, d = x0.shape
-    cost, across = np.zeros((n, n)), x0.T.copy()
-    for i in range(n):
-        for k in range(d):
-            for j in range(n):
-                cost[i, j] += (across[k, j] - z[i, k]) ** 2
-    return _solve(cost)
+    batches, n, d = x0.shape
+    permutations, cost = np.empty((batches, n), np.int64), np.empty((n, n))
+    for batch in range(batches):
+        cost[:] = 0
+        across = x0[batch].T.copy()
+        for i in range(n):
+            for k in range(d):
+                for j in range(n):
+                    cost[i, j] += (across[k, j] - z[batch, i, k]) ** 2
+        permutations[batch] = _solve(cost)
+    return permutations

@@ -1,5 +1,7 @@
 """Exact optimal transport within a batch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -31,13 +33,13 @@ class OptimalCoupling(Pairing):
 
     def __init__(self, across_processes: bool = False) -> None:
         self.across_processes = across_processes
-        self.ahead = not across_processes  # what processes send one another must be sent in one order
+        self.ahead = self.together = not across_processes  # what processes send one another must be sent in one order
 
     def pairing(
         self, x0: Tensor, z: Tensor, y: Condition = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """The optimal x0 of this process for each z; the z stay in their places."""
-        return assign_points(x0, z), torch.arange(len(z), device=z.device)
+        return assign_points(x0[None], z[None])[0], torch.arange(len(z), device=z.device)
 
     @torch.no_grad()
     def pair(
@@ -46,4 +48,12 @@ class OptimalCoupling(Pairing):
         """The x0 of the plan, each with a z; the z and their conditions stay in their places."""
         if self.across_processes and are_several():
             return assign_across(x0, z), z, y
-        return x0[assign_points(x0, z)], z, y
+        ((x0, z, y),) = self.pair_each([(x0, z, y)])
+        return x0, z, y
+
+    @torch.no_grad()
+    def pair_each(self, batches: Sequence[tuple[Tensor, Tensor, Condition]]) -> list[tuple[Tensor, Tensor, Condition]]:
+        """The pairs of a plan for each; the z and their conditions stay in their places."""
+        x0, z = (torch.stack(points) for points in zip(*((x0, z) for x0, z, _ in batches), strict=True))
+        paired = x0[torch.arange(len(x0), device=x0.device)[:, None], assign_points(x0, z)]
+        return [(x0, z, y) for x0, (_, z, y) in zip(paired, batches, strict=True)]

@@ -89,18 +89,28 @@ def test_points_are_paired_at_the_least_cost_in_few_dimensions_and_in_many(dtype
     for n in (1, 2, 3, 10, 77, 130):
         x0, z = (scale * torch.randn(n, d, generator=seeded(n + i), dtype=dtype) for i in range(2))
         cost = (z.double()[:, None] - x0.double()).square().sum(2)
-        found = assign_points(x0, z)
+        found = assign_points(x0[None], z[None])[0]
         n_, value = torch.arange(n), float(cost.max())
         optimum = float(cost.numpy()[linear_sum_assignment(cost.numpy())].sum())
         # The way through |x|^2 + |z|^2 - 2 x z rounds numbers of the size of its terms, d of them in each.
         assert float(cost[n_, found].sum()) == pytest.approx(optimum, rel=0, abs=n * (d + 4) * 1e-15 * value)
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 4, 4)])
+def test_batches_together_are_paired_as_each_by_itself(shape, solver):
+    batches = [(torch.randn(50, *shape), torch.randn(50, *shape), torch.arange(50) + i) for i in range(3)]
+    coupling = fk.create("coupling", "ot")
+    for together, (x0, z, y) in zip(coupling.pair_each(batches), batches, strict=True):
+        alone = coupling.pair(x0, z, y)
+        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+        assert not torch.equal(together[0], x0)
+
+
 def test_points_far_from_the_origin_and_points_that_are_equal(solver):
     x0, z = (torch.randn(100, 2, generator=seeded(i), dtype=torch.float64) for i in range(2))
-    assert torch.equal(assign_points(x0 + 1e6, z + 1e6), assign_points(x0, z))
-    assert torch.equal(assign_points(x0[:1].expand(100, 2), z).sort().values, torch.arange(100))
-    assert torch.equal(x0[assign_points(x0, x0)], x0)
+    assert torch.equal(assign_points(x0[None] + 1e6, z[None] + 1e6), assign_points(x0[None], z[None]))
+    assert torch.equal(assign_points(x0[:1].expand(1, 100, 2), z[None])[0].sort().values, torch.arange(100))
+    assert torch.equal(x0[assign_points(x0[None], x0[None])[0]], x0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -115,7 +125,7 @@ def test_costs_and_points_that_are_no_finite_numbers_are_refused_in_words(n, bad
             with pytest.raises(fk.DataError, match="infinite or not numbers"):
                 fk.create("coupling", "ot").pair(x0, z)
     with pytest.raises(fk.DataError, match="infinite or not numbers"):
-        assign_points(1e200 * torch.randn(n, 2, dtype=torch.float64), torch.zeros(n, 2, dtype=torch.float64))
+        assign_points(1e200 * torch.randn(1, n, 2, dtype=torch.float64), torch.zeros(1, n, 2, dtype=torch.float64))
 
 
 def test_the_costs_alone_decide_whatever_was_solved_before_and_in_which_thread(solver):
@@ -141,7 +151,7 @@ from flowkit_couplings.assignment import assign_points
 g = torch.Generator().manual_seed(0)
 for _ in range(10):
     x0, z = (torch.randint(3, (90, 2), generator=g) for _ in range(2))
-    print(assign_points(x0, z).tolist())
+    print(assign_points(x0[None], z[None])[0].tolist())
 """
 
 
