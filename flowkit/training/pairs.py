@@ -20,10 +20,10 @@ __all__ = ["Pairs", "PairsState"]
 
 _AHEAD = 2
 """How many groups of batches ahead. A second one evens out pairings that take longer than others."""
-_TOGETHER = 8
+_TOGETHER = 16
 """Batches in a group, for couplings that take them together, as long as they are no more than `_NUMBERS_TOGETHER`
 numbers: handing over every batch by itself takes short steps as long as pairing it, and long ones do not feel it."""
-_NUMBERS_TOGETHER = 2**12
+_NUMBERS_TOGETHER = 2**13
 
 Pair = tuple[Tensor, Tensor, Condition]
 
