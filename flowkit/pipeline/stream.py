@@ -130,9 +130,13 @@ def _check_room(path: Path, n: int, spec: DataSpec) -> None:
     free, needed = shutil.disk_usage(there).free, 2 * 4 * n * math.prod(spec.event_shape)
     if needed > free:
         raise ConfigError(
-            f"{n} samples take up to {needed / 2**30:.0f} GiB while they are put together, and {there} has "
-            f"{free / 2**30:.0f} GiB: draw fewer"
+            f"{n} samples take up to {_size(needed)} while they are put together, and {there} has {_size(free)}: draw "
+            f"fewer"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.0f} GiB" if count >= 10 * 2**30 else f"{count / 2**20:,.1f} MiB"
 
 
 def digest(*tensors: Tensor | None) -> str:

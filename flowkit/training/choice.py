@@ -112,7 +112,7 @@ class Comparison:
         self._laps: list[tuple[Any, Any]] = []
         self._is_worth = False
         if left <= STEPS:
-            self._choose(False, f"of the {left} steps that are left too few would remain after timing", steps)
+            self._choose(False, f"{left} steps are left, too few to time both ways", steps)
 
     def begin(self) -> None:
         """A step begins."""

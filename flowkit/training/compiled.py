@@ -16,15 +16,20 @@ from .update import FusedUpdate, Update
 __all__ = ["CompiledStep", "compiling_refused"]
 
 
-def compiling_refused(update: Update, alone: bool) -> str:
+def compiling_refused(update: Update, world: int, pieces: int) -> str:
     """Why no step can be compiled here; empty if one can.
 
     Arguments:
         update: What a step does to the weights.
-        alone: Whether one process takes a batch in one piece.
+        world: How many processes there are.
+        pieces: In how many pieces a process takes its share of a batch.
     """
-    if not (alone and isinstance(update, FusedUpdate)):
-        return "works in one process, on a CPU or a CUDA device, without fp16, and with training.accumulate = 1"
+    if world > 1:
+        return f"works in one process, and there are {world}"
+    if pieces > 1:
+        return f"works with training.accumulate = 1, and it is {pieces}"
+    if not isinstance(update, FusedUpdate):
+        return "works on a CPU or a CUDA device, without fp16"
     if torch.__version__ < "2.11":  # Dynamo took no gradient inside a compiled function before
         return f"needs PyTorch 2.11 or newer, and this is {torch.__version__}"
     return "" if cxx_compiler() else NO_COMPILER

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from ..config.sections import TrainingSettings
 from ..errors import ConfigError, TrainingError
 
-__all__ = ["average_gradients", "check_plain", "check_shardable", "check_shares", "make_alike", "together"]
+__all__ = [
+    "average_gradients",
+    "check_plain",
+    "check_precision",
+    "check_shardable",
+    "check_shares",
+    "make_alike",
+    "together",
+]
 
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
@@ -44,13 +52,20 @@ def check_shardable(settings: TrainingSettings) -> None:
         raise ConfigError("training.mixed_precision: fp16 does not go with training.shard: take bf16, or no")
 
 
+def check_precision(settings: TrainingSettings, device: torch.device) -> None:
+    """Refuse what Accelerate would pass over."""
+    if settings.mixed_precision == "fp16" and device.type == "cpu":
+        raise ConfigError("training.mixed_precision: fp16 needs a GPU: take bf16, or no")
+
+
 def check_shares(batch_size: int, accumulate: int, world: int) -> None:
     """Refuse a batch that cannot be cut into equal shares, and each share into equal pieces."""
     if batch_size % (world * accumulate):
-        pieces = f" in {accumulate} pieces each (training.accumulate)" if accumulate > 1 else ""
+        shares = f"shared by {world} processes" if world > 1 else ""
+        pieces = f"cut into {accumulate} pieces (training.accumulate)" if accumulate > 1 else ""
         raise ConfigError(
-            f"training.batch_size: {batch_size} cannot be shared by {world} processes{pieces}: take a multiple of "
-            f"{world * accumulate}"
+            f"training.batch_size: {batch_size} cannot be {' and '.join(filter(None, (shares, pieces)))}: take a "
+            f"multiple of {world * accumulate}"
         )
 
 

@@ -32,7 +32,15 @@ from ..threads import suitable_threads
 from .batches import Batches
 from .checkpoint import Checkpoint, partial_checkpoint, usable_checkpoint
 from .compiled import CompiledStep, compiling_refused
-from .distributed import average_gradients, check_plain, check_shardable, check_shares, make_alike, together
+from .distributed import (
+    average_gradients,
+    check_plain,
+    check_precision,
+    check_shardable,
+    check_shares,
+    make_alike,
+    together,
+)
 from .ema import EMA
 from .hooks import TrainingHooks
 from .interrupt import Interrupt
@@ -94,6 +102,7 @@ class Trainer:
             check_shardable(settings)
         check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
+        check_precision(settings, device)
         self.model, self.loss = model.to(device), loss
         if world > 1:
             make_alike(model)
@@ -122,9 +131,8 @@ class Trainer:
             self.update: Update = self.sharding.update(clip, weight_decay)
         else:
             self.update = (FusedUpdate if has_kernel else AcceleratedUpdate)(self.parameters, clip, weight_decay)
-        alone = world == settings.accumulate == 1
         compiling = partial(CompiledStep, model, loss, cast(FusedUpdate, self.update), self.ema)
-        refused = compiling_refused(self.update, alone)
+        refused = compiling_refused(self.update, world, settings.accumulate)
         self._stepping = Stepping(settings.compile, refused, settings.steps, device, self._eager_step, compiling)
         dtype = next((p.dtype for p in self.parameters), torch.float32)
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)

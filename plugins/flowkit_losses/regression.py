@@ -63,7 +63,17 @@ class Regression(Loss):
         """The model must give the field, and the times and the weighting must go with the path."""
         path = model.path
         problems = self.time.problems(path) + weighting_problems(self.weighting, self.quantity, path)
-        return problems + field_problems(self.quantity, model)
+        return problems + field_problems(self.quantity, model) + self._untrained(model)
+
+    def _untrained(self, model: Model) -> list[str]:
+        """A head that gives several fields, of which this would train one and leave the others as they began."""
+        fields = [quantity.value for quantity in model.head.quantities]
+        if len(fields) < 2:
+            return []
+        return [
+            f"trains one field, and {type(model.head).__name__} predicts {' and '.join(fields)}, each by an output of "
+            f"its own: use the loss 'joint', or a head of one field"
+        ]
 
     def state(self) -> dict[str, Tensor]:
         """That of the times."""

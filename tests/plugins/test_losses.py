@@ -513,12 +513,18 @@ def test_an_unknown_distance_is_refused():
 
 
 def test_losses_that_fit_their_model_have_no_problems():
-    for head in (*HEADS, JointHead()):
+    for head in HEADS:
         model = Model(Small(), head, CONDOT)
         for loss in (*REGRESSIONS, EDMLoss):
             assert loss().problems(model) == []
             assert all(loss(weighting=weighting).problems(model) == [] for weighting in WEIGHTINGS)
     assert JointMatching().problems(Model(Small(outputs=2), JointHead(), CONDOT)) == []
+
+
+@pytest.mark.parametrize("loss", [*REGRESSIONS, EDMLoss])
+def test_a_head_of_two_fields_is_not_trained_in_one_alone(loss):
+    (problem,) = loss().problems(Model(Small(outputs=2), JointHead(), CONDOT))
+    assert problem.startswith("trains one field, and JointHead predicts velocity and score")
 
 
 def test_a_path_without_a_score_is_refused_by_what_needs_one():

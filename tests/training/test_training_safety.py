@@ -146,6 +146,17 @@ def test_processes_that_do_not_know_of_one_another_are_refused(tiny, tmp_path, m
         tiny.build().fit(tmp_path / "run")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can")
+def test_half_precision_on_a_cpu_is_refused_rather_than_passed_over(tiny, tmp_path):
+    with pytest.raises(fk.ConfigError, match=r"training\.mixed_precision: fp16 needs a GPU: take bf16, or no"):
+        tiny.training(mixed_precision="fp16").build().fit(tmp_path / "run")
+
+
+def test_a_batch_that_cannot_be_cut_up_is_refused(tiny, tmp_path):
+    with pytest.raises(fk.ConfigError, match=r"64 cannot be cut into 3 pieces \(training\.accumulate\): take"):
+        tiny.training(batch_size=64, accumulate=3).build().fit(tmp_path / "run")
+
+
 @pytest.mark.parametrize(("gpus", "seen"), [(1, "1 GPU:"), (2, "2 GPUs:")])
 def test_processes_that_would_share_a_gpu_are_refused(tiny, tmp_path, monkeypatch, gpus, seen):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
