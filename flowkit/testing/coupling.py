@@ -125,6 +125,21 @@ def takes_a_batch_of_one(subject: Subject) -> None:
     require(same, "a batch of one comes back as another")
 
 
+@CHECKS.add(hint="`pair_each` gives what `pair` gives for each batch, in their order; without `together` leave it out")
+def pairs_batches_together_as_each_by_itself(subject: Subject) -> None:
+    """If `together`, then `pair_each` pairs several batches as `pair` does one by one."""
+    coupling = subject.component
+    if not coupling.together:
+        raise NotApplicable("it does not take several batches together")
+    x0, z = _batch()
+    batches = [(x0 + shift, z.flip(0) if shift else z, torch.arange(len(z)) + shift) for shift in (0, 1, 2)]
+    found = coupling.pair_each(batches)
+    require(len(found) == len(batches), f"{len(batches)} batches are given, and {len(found)} come back")
+    for i, (given, pairs) in enumerate(zip(batches, found, strict=True)):
+        for name, a, b in zip(("x0", "z", "y"), coupling.pair(*given), pairs, strict=True):
+            require(torch.equal(a, b), f"{name} of batch {i} comes back otherwise than it does by itself")
+
+
 @CHECKS.add(hint="index into new tensors; do not sort or shift in place")
 def writes_to_none_of_its_arguments(subject: Subject) -> None:
     """x0 and z are afterwards what they were."""

@@ -182,6 +182,9 @@ COUPLINGS = {
     "repeats_with_its_seed": AsDrawn(lambda x0, z, y: (x0[torch.randperm(len(x0))], z, y)),
     "takes_events_of_any_shape_and_type": AsDrawn(lambda x0, z, y: (x0.flatten(1), z.flatten(1), y)),
     "takes_a_batch_of_one": AsDrawn(lambda x0, z, y: (x0, z, y) if len(z) > 1 else (z, x0, y)),
+    "pairs_batches_together_as_each_by_itself": spoiled(
+        AsDrawn(lambda x0, z, y: (x0, z, y)), together=True, pair_each=lambda self, batches: list(batches)[::-1]
+    ),
     "writes_to_none_of_its_arguments": AsDrawn(lambda x0, z, y: (x0.mul_(2), z, y)),
 }
 
