@@ -51,6 +51,18 @@ class Processes:
             assert self._state is not None  # the group is made
             dist.barrier()  # Accelerate's names a GPU where there are some, to processes on the CPU too
 
+    def total(self, *numbers: int) -> list[int]:
+        """The sum of each number over all processes, which must all come here."""
+        if self.world == 1:
+            return list(numbers)
+        import torch
+        import torch.distributed as dist
+
+        sums = torch.tensor(numbers, device=self.device)
+        dist.all_reduce(sums)
+        totals: list[int] = sums.tolist()
+        return totals
+
 
 def launched() -> Processes:
     """The processes that the launcher has started. Imports neither torch nor accelerate."""

@@ -71,7 +71,7 @@ def sample(
     shape = " x ".join(str(size) for size in (n, *pipeline.spec.event_shape))
     console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
     console.print(f"{shape} samples in {out}")
-    console.print(_said(cost))
+    console.print(_said(Cost(*processes.total(cost.evaluations, cost.rejected, cost.batches))))
 
 
 def evaluate(

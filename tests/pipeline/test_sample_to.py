@@ -157,6 +157,8 @@ def test_two_processes_share_the_batches_and_give_the_samples_of_one(folder, pip
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("1500 x 2 samples in x.npy") == 1
+    pipeline.sample(N, cost=(cost := fk.Cost()))
+    assert f"{cost.evaluations} evaluations of the model in {cost.batches} batches" in done.stdout
     assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
 
 
