@@ -186,6 +186,12 @@ class MetricsLog(Callback):
             line |= {"compiled": state.step_choice.compiled, "compiled_because": state.step_choice.why}
         self._add(line)
 
+    def training_ended(self, state: TrainingState) -> None:
+        """Say so where training ends before its last step, as far as the disk has room for it."""
+        if state.step < state.steps:
+            with suppress(OSError):
+                self._add({"step": state.step, "ended": True})
+
     def _add(self, line: dict[str, Any]) -> None:
         with self.run.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | {"time": round(time.time(), 1)}) + "\n")

@@ -67,7 +67,7 @@ def _state(run: RunFolder) -> RunState:
     state: Literal["complete", "training", "stopped"] = "stopped"
     if saved >= steps:
         state = "complete"
-    elif seen is not None and time.time() - seen < 3 * HEARTBEAT_SECONDS:
+    elif seen is not None and not log[-1].get("ended") and time.time() - seen < 3 * HEARTBEAT_SECONDS:
         state = "training"
     step = max(saved, log[-1]["step"]) if log and state == "training" else saved
     return RunState(run.path, state, step, steps, losses[-1] if losses else None, seen, _what(config))

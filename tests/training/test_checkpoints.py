@@ -207,8 +207,13 @@ def test_runs_are_listed_with_how_they_stand(tiny, tmp_path):
     assert states["one"].state == "complete"
     assert states["one"].what == "moons, gaussian, mlp, cfm"
     assert states["one"].loss is not None
-    assert states["two"].state == "training"  # for all that its files say: it wrote a moment ago
+    assert states["two"].state == "stopped"
     log = tmp_path / "runs/deep/two/metrics.jsonl"
+    *lines, last = log.read_text().splitlines(keepends=True)
+    assert json.loads(last)["ended"] is True
+    log.write_text("".join(lines))  # as if it had been killed
+    (two,) = (run for run in list_runs(tmp_path / "runs") if run.path.name == "two")
+    assert two.state == "training"  # for all that its files say: it wrote a moment ago
     log.write_text("".join(json.dumps(json.loads(line) | {"time": time.time() - 3600}) + "\n" for line in log.open()))
     two = next(run for run in list_runs(tmp_path / "runs") if run.path.name == "two")
     assert (two.state, two.step, two.steps) == ("stopped", 10, 20)
