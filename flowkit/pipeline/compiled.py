@@ -1,7 +1,9 @@
 """The model that samples are drawn from where `sampling.compile` says to compile its network."""
 
 import warnings
-from typing import cast
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +86,59 @@ class _Graphed(nn.Module):
         return output.clone()
 
 
+class _Direct(nn.Module):
+    """A compiled network, whose code for batches like the first is called without Dynamo.
+
+    `torch.compile` looks at every Python frame of a call, which costs some tens of microseconds, much of a small
+    network's evaluation. Code compiled ahead of the first call is only asked whether it fits. Batches that it does not
+    fit, and networks that cannot be compiled like this, go the usual way.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.usual = network, _usual(network)
+        self.asked, self.ahead = False, cast(Any, None)
+
+    def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
+        code: Callable[..., Tensor] = self.usual
+        if not self.network.training:  # which the code ahead takes no heed of
+            if not self.asked:
+                self.asked, self.ahead = True, self._compiled_ahead(x, t, y)
+            if self.ahead is not None:
+                if self.ahead.guard_check(self, x, t, y):
+                    code = partial(self.ahead, self)
+                else:
+                    _of_any_size(x, t, y)
+        return code(x, t, y)
+
+    def _compiled_ahead(self, x: Tensor, t: Tensor, y: Condition) -> Any:
+        try:
+            code = cast(Any, torch.compile(self._call, fullgraph=True)).aot_compile(((x, t, y), {}))
+        except Exception:  # the usual way meets it too, or can do without
+            return None
+        code.disable_guard_check()  # which `forward` makes
+        return code
+
+    def _call(self, x: Tensor, t: Tensor, y: Condition) -> Tensor:
+        output: Tensor = self.network(x, t, y)
+        return output
+
+
+def _of_any_size(x: Tensor, t: Tensor, y: Condition) -> None:
+    """Have a network compiled for batches of any size at once, rather than for this one and then for any."""
+    from torch._dynamo import maybe_mark_dynamic
+
+    for tensor in (x, t, *(y.values() if isinstance(y, Mapping) else () if y is None else (y,))):
+        maybe_mark_dynamic(tensor, 0)
+
+
+def _usual(network: nn.Module, options: dict[str, Any] | None = None) -> nn.Module:
+    return cast(nn.Module, torch.compile(network, fullgraph=True, options=options))
+
+
 def _compiled(network: nn.Module, device: torch.device) -> nn.Module:
     options = graph_options(device)
-    compiled = cast(nn.Module, torch.compile(network, fullgraph=True, options=options or None))
-    return _Graphed(compiled) if options else compiled
+    return _Graphed(_usual(network, options)) if options else _Direct(network)
 
 
 def _cannot(error: Exception) -> str:
