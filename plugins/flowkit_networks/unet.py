@@ -113,7 +113,7 @@ class UNet(nn.Module, Network):
             h = down(h)
         h = self.after(self.attend(self.before(h, c)), c)
         for stage, up in zip(self.decoder, self.up, strict=True):
-            h = up(F.interpolate(h, scale_factor=2.0))
+            h = up(_doubled(h))
             h = stage(torch.cat([h, skips.pop()], dim=1), c)
         return self.out(F.silu(self.norm(h)))
 
@@ -152,11 +152,29 @@ class _Block(nn.Module):
 
 
 class _Norm(nn.GroupNorm):
-    """A group norm that has a forward-mode derivative in any memory format, as PyTorch's has in the usual one alone."""
+    """A group norm with what PyTorch's lacks where the channels of a pixel are side by side in memory.
+
+    That has no forward-mode derivative there; and the compiler for CPUs makes of it loops over one group of one image,
+    whose few channels fill a part of the processor's vectors. Sums over pixels, of all channels at once, fill them; the
+    means over groups are then a small product of matrices.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of x."""
+        if _compiling_for_cpu(x):
+            return self._by_channels(x.to(self.weight.dtype)).to(x.dtype)
         return super().forward(x.contiguous() if in_forward_mode() else x)
+
+    def _by_channels(self, x: Tensor) -> Tensor:
+        centred = x - self._group_means(x)
+        spread = (self._group_means(centred.square()) + self.eps).sqrt()
+        return centred * (self.weight[:, None, None] / spread) + self.bias[:, None, None]
+
+    def _group_means(self, x: Tensor) -> Tensor:
+        """For every channel, the mean of its group over the pixels: shape (batch, channels, 1, 1)."""
+        group = torch.arange(self.num_channels, device=x.device) // (self.num_channels // self.num_groups)
+        alike = (group[:, None] == group).to(x.dtype)
+        return (x.mean((2, 3)) @ (alike / alike.sum(0)))[:, :, None, None]
 
 
 class _Attention(nn.Module):
@@ -175,6 +193,20 @@ class _Attention(nn.Module):
         q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # the fast ways take rows without gaps alone
         h = attention(q, k, v)
         return x + self.out(h.transpose(-1, -2).reshape(x.shape))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Every pixel four times, two by two: shape (batch, channels, 2 height, 2 width)."""
+    if not _compiling_for_cpu(x):
+        return F.interpolate(x, scale_factor=2.0)
+    # The gradient of interpolation is compiled to additions that lock memory, that of a repeat to plain sums.
+    batch, channels, height, width = x.shape
+    pixels = x[:, :, :, None, :, None].expand(batch, channels, height, 2, width, 2)
+    return pixels.reshape(batch, channels, 2 * height, 2 * width)
+
+
+def _compiling_for_cpu(x: Tensor) -> bool:
+    return torch.compiler.is_compiling() and x.device.type == "cpu"
 
 
 def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:

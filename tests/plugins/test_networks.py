@@ -165,6 +165,24 @@ def test_a_unet_keeps_the_channels_of_a_pixel_side_by_side_and_computes_the_same
     torch.testing.assert_close(network(x, t), usual(x, t), rtol=1e-11, atol=1e-11)  # another order of sums
 
 
+def test_what_a_unet_is_compiled_from_is_what_it_computes(monkeypatch):
+    torch.manual_seed(0)
+    network = UNet(16, (1, 2), event_shape=(3, 8, 8), num_classes=CLASSES).double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    x, t, y = inputs(network, dtype=torch.float64)
+
+    def field_and_gradients():
+        field = network(x, t, y)
+        return field, *torch.autograd.grad(field.square().sum(), list(network.parameters()))
+
+    usual = field_and_gradients()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(nn.GroupNorm, "forward", None)  # is not called
+    for ours, theirs in zip(field_and_gradients(), usual, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)  # another order of sums
+
+
 def test_a_unet_has_the_forward_mode_derivative_that_backward_mode_gives():
     torch.manual_seed(0)
     network = UNet(8, (1, 2), event_shape=(3, 8, 8)).double()
