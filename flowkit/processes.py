@@ -3,6 +3,8 @@
 import atexit
 import gc
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 from .errors import ConfigError
 
 __all__ = ["Processes", "check_devices", "check_launch", "launched"]
+
+_TURN = 5.0
+"""Seconds that a process which fails leaves the others to say the same before it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,16 @@ class Processes:
     def device(self) -> str | None:
         """Where the models of this process go; None for one process alone, which may choose."""
         return str(self._state.device) if self.world > 1 else None
+
+    def take_turn(self) -> None:
+        """Wait, before this process says why it fails, until the first has said it, if it fails of the same.
+
+        A launcher ends the other processes of a machine once one has failed, and those that wait here with them: of
+        what fails in all, one word is left a machine. What fails here alone is said after the wait.
+        """
+        is_first_here = os.environ.get("LOCAL_RANK", "0") == "0"
+        with suppress(KeyboardInterrupt):
+            time.sleep(_TURN * ((not self.is_main) + (not is_first_here)))
 
     def wait(self) -> None:
         """Wait until every process has come here."""

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from .. import __version__
-from ..errors import ConfigError, FlowkitError, FlowkitWarning
+from ..errors import ConfigError, FlowkitError, FlowkitWarning, TrainingInterrupted
+from ..processes import launched
 from .check import check
 from .components import list_components, plugins
 from .doctor import doctor
@@ -111,16 +112,22 @@ def _log_everything() -> None:
 
 
 def _report(error: Exception, debug: bool) -> None:
+    process = launched()
+    if not process.is_main:
+        if isinstance(error, TrainingInterrupted):
+            return  # which all have agreed on
+        process.take_turn()
+    where = "" if process.is_main else f" in process {process.rank}"
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if debug:
         traceback.print_exception(error)
     if isinstance(error, ConfigError) and len(error.problems) > 1:
-        console.print(f"[bold red]error:[/] {len(error.problems)} problems in the configuration")
+        console.print(f"[bold red]error{where}:[/] {len(error.problems)} problems in the configuration")
         for problem in error.problems:
             console.print(f"  {problem}", markup=False)
         return
     text = str(error) or type(error).__name__
     if not isinstance(error, FlowkitError):
         text = f"{type(error).__name__}: {text} (unexpected; --debug shows where)"
-    console.print("[bold red]error:[/] ", end="")
+    console.print(f"[bold red]error{where}:[/] ", end="")
     console.print(text, markup=False)
