@@ -8,7 +8,9 @@ import torch
 from ..config.config import Config
 from ..errors import ConfigError, Problem
 from ..interfaces.quantity import Quantity
+from ..plugins.registry import Registry
 from ..sampling import Sampler
+from .naming import named
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -16,29 +18,32 @@ if TYPE_CHECKING:
 __all__ = ["check_parts", "check_sampler"]
 
 
-def check_parts(pipeline: "Pipeline", config: Config) -> None:
+def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> None:
     """Check every pair of parts that must agree.
 
     Raises:
         ConfigError: With every problem found.
     """
-    problems = [Problem(where, message) for where, message in _problems(pipeline, config)]
+    problems = [Problem(where, named(message, config, registry)) for where, message in _part_problems(pipeline, config)]
+    if reason := _network_problem(pipeline):
+        problems.append(Problem("network", reason))
     if problems:
         raise ConfigError(problems)
 
 
-def check_sampler(pipeline: "Pipeline", sampler: Sampler, dropout: float) -> None:
-    """Check that a sampler goes with a model, which was trained with this `condition_dropout`.
+def check_sampler(pipeline: "Pipeline", sampler: Sampler, config: Config, registry: Registry) -> None:
+    """Check that a sampler goes with a model, under a configuration that both are of.
 
     Raises:
         ConfigError: With every problem found.
     """
-    problems = [Problem(where, message) for where, message in _sampler_problems(pipeline, sampler, dropout)]
+    found = _sampler_problems(pipeline, sampler, config.training.condition_dropout)
+    problems = [Problem(where, named(message, config, registry)) for where, message in found]
     if problems:
         raise ConfigError(problems)
 
 
-def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]:
+def _part_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]:
     model, spec = pipeline.model, pipeline.spec
     if reason := pipeline.path.compatible_source(pipeline.source):
         yield "source", reason
@@ -52,9 +57,6 @@ def _problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, str]]
         yield "head", message
     for message in pipeline.loss.problems(model):
         yield "loss", message
-    network_problem = _network_problem(pipeline)
-    if network_problem:
-        yield "network", network_problem
     yield from _sampler_problems(pipeline, pipeline.sampler, config.training.condition_dropout)
     for i, metric in enumerate(pipeline.metrics):
         for message in metric.problems(spec.num_classes):

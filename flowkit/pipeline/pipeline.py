@@ -15,7 +15,7 @@ from ..conditions import Condition, select_condition, to_device
 from ..config.choice import build
 from ..config.config import Config, read_config
 from ..divergence import Divergence
-from ..errors import CheckpointError, ConfigError, UnsupportedError
+from ..errors import CheckpointError, ConfigError, FlowkitError, UnsupportedError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
@@ -34,6 +34,7 @@ from .compiled import CompiledModel, compiled
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
+from .naming import rename
 from .parts import build_network, build_parts, build_sampler, known_of
 from .provenance import check_provenance, provenance, qualified, without_lost_callbacks
 from .resume import check_same
@@ -82,7 +83,7 @@ class Pipeline:
         self.sampler, self.metrics = parts.sampler, parts.metrics
         self._trained = False
         self._compiled: CompiledModel | None = None
-        check_parts(self, config)
+        check_parts(self, config, self._registry)
         if built := listener(self._plugins, ConfigurationBuilt):
             built(ConfigurationBuilt(config=self.config, pipeline=self))
 
@@ -256,7 +257,7 @@ class Pipeline:
         draws, size = self._draws(n, y, seed, cost, sampling)
         samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
-        with self._evaluating():
+        with self._evaluating(sampling):
             for start, x in FittingBatches(size).over(range(n), draws.batch):
                 samples[start : start + len(x)] = x
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
@@ -300,7 +301,7 @@ class Pipeline:
         }
         file = Path(path)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
-        with self._evaluating():
+        with self._evaluating(sampling):
             draw_to(file, n, size, draws, self.spec, facts)
         tell(self._plugins, SamplingEnded(pipeline=self, file=file, y=draws.y, seed=seed, settings=sampling))
 
@@ -317,7 +318,7 @@ class Pipeline:
             for i, state in enumerate(draws.states(start, count)):
                 trajectory[i, start : start + count] = state
 
-        with self._evaluating():
+        with self._evaluating(sampling):
             deque(FittingBatches(size).over(range(n), keep), maxlen=0)
         samples = trajectory[-1]
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
@@ -360,7 +361,7 @@ class Pipeline:
         if y is None and self.spec.num_classes is not None:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, settings = self._changed(sampling)
-        sampler = self._fitted(sampler)
+        sampler = self._fitted(sampler, sampling)
         x = torch.as_tensor(x).to(self.device)
         if x.shape[1:] != self.spec.event_shape:
             shape = ", ".join(map(str, self.spec.event_shape))
@@ -383,7 +384,7 @@ class Pipeline:
                 generator=BlockGenerator(seed, start, count, self.device),
             )
 
-        with self._evaluating():
+        with self._evaluating(sampling):
             found = [estimated for _, estimated in FittingBatches(settings["batch_size"]).over(range(len(x)), estimate)]
         values, errors = (
             torch.cat(parts).cpu() for parts in (zip(*found, strict=True) if found else [[x.new_empty(0)]] * 2)
@@ -431,28 +432,31 @@ class Pipeline:
         """The samples of a seed, and how many are drawn at once."""
         check_whole("the seed", seed)
         labels, (sampler, settings) = self.labels(n, y), self._changed(sampling)
-        sampler, model = self._fitted(sampler), self.sampled_model(settings)
+        sampler, model = self._fitted(sampler, sampling), self.sampled_model(settings)
         draws = Draws(sampler, model, self.path, self.source, self.normalization, labels, seed, cost)
         return draws, settings["batch_size"]
 
     @torch.no_grad()
-    def _fitted(self, sampler: Sampler) -> Sampler:
+    def _fitted(self, sampler: Sampler, sampling: Mapping[str, Any]) -> Sampler:
         """The sampler with its grid fitted to the model, the same for every seed and number of samples."""
         if not sampler.looks_at_models:
             return sampler
-        with self._evaluating():
+        with self._evaluating(sampling):
             generator = torch.Generator(self.device).manual_seed(0)
             x0 = self.source.sample(_PILOTS, self.spec.event_shape, generator, self.device, self._dtype)
             return sampler.fitted(self.model, self.path, x0, to_device(self.labels(_PILOTS), self.device))
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def _evaluating(self, sampling: Mapping[str, Any]) -> Iterator[None]:
         """Dropout and the like off while sampling; afterwards the model is as it was, perhaps amid training."""
         was_training = self.model.training
         self.model.eval()
         try:
             with suitable_threads(self.model):
                 yield
+        except FlowkitError as error:
+            rename(error, self._sampled_with(sampling), self._registry)
+            raise
         finally:
             self.model.train(was_training)
 
@@ -478,7 +482,7 @@ class Pipeline:
         config, sampler = self._sampled_with(sampling), self.sampler
         if sampling:
             sampler = build_sampler(config, self._registry, self.spec)
-            check_sampler(self, sampler, config.training.condition_dropout)
+            check_sampler(self, sampler, config, self._registry)
         return sampler, config.sampling
 
     @property
