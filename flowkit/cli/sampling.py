@@ -126,6 +126,5 @@ def _changes(overrides: list[str] | None, integrator: str | None, steps: int | N
 
 def _merged(pipeline: Any, changes: list[str]) -> dict[str, Any]:
     """The settings of `sampling` that the changes touch, the rest of each component kept."""
-    before = {"sampling": pipeline.config["sampling"]}
-    after = override(before, changes)["sampling"]
-    return {key: value for key, value in after.items() if value != before["sampling"].get(key)}
+    after = override({"sampling": pipeline.config["sampling"]}, changes)["sampling"]
+    return {key: after[key] for key in (change.partition("=")[0].split(".")[1] for change in changes)}

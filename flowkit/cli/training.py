@@ -80,7 +80,10 @@ def settled_config(name: str, overrides: list[str] | None, plugins: PluginManage
     from ..config.config import read_config
 
     # A recipe is known to be right; what a file says is not.
-    return read_config(given, plugins, recipe=None if is_file(name) else written)
+    config = read_config(given, plugins, recipe=None if is_file(name) else written)
+    if any(change.startswith("sampling.steps=") for change in overrides or []):
+        config.warn_of_steps(plugins.registry)
+    return config
 
 
 def is_file(name: str) -> bool:

@@ -1,12 +1,14 @@
 """A whole configuration: read from what a user wrote, checked in one go, complete."""
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigError, FlowkitError, did_you_mean
+from ..errors import ConfigError, FlowkitError, FlowkitWarning, did_you_mean
 from ..plugins.manager import PluginManager
 from ..plugins.registry import Registry
+from ..processes import launched
 from .choice import Choice, dump
 from .form import REQUIRED, Form, Slot
 from .resolve import Resolver
@@ -66,6 +68,13 @@ class Config:
 
         collect([dict(self.components), dict(self.sampling), dict(self.evaluation), self.callbacks])
         return found
+
+    def warn_of_steps(self, registry: Registry) -> None:
+        """Warn that `sampling.steps`, which was asked for, makes no difference, where that is so."""
+        for choice in (self.sampling["integrator"], self.sampling["grid"]):
+            if _class_of(choice, registry).own_steps and launched().is_main:
+                text = f"sampling.steps: makes no difference: {choice.kind} {choice.name!r} has steps of its own"
+                warnings.warn(text, FlowkitWarning, stacklevel=4)
 
     def with_sampling(self, given: Mapping[str, Any], registry: Registry) -> "Config":
         """The configuration with some settings of `sampling` changed.

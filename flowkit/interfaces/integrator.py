@@ -37,6 +37,9 @@ class Integrator(ABC):
     """Whether a step from t to s evaluates the drift at s, which at s = 1 not every model has. It too stands on the
     object where a setting decides it."""
 
+    own_steps: ClassVar[bool] = False
+    """Whether it chooses its own steps, so that the times between the first and the last make no difference."""
+
     needs: ClassVar[tuple[Quantity, ...]] = (Quantity.VELOCITY,)
     """The fields that it asks of a model, beside the score that the drift of an SDE is made of."""
 

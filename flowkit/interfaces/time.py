@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -64,11 +64,13 @@ class TimeSampler(ABC):
 class TimeGrid(ABC):
     """The times at which a sampler steps."""
 
+    own_steps: ClassVar[bool] = False
+    """Whether its settings are the times themselves, so that a number of steps makes no difference."""
+
     @abstractmethod
     def times(self, steps: int, path: Path | None = None) -> Tensor:
-        """Strictly increasing times in [0, 1], float64 of shape (steps + 1,), on the CPU.
-
-        A grid whose settings are the times themselves has its own number of steps.
+        """Strictly increasing times in [0, 1], float64 of shape (steps + 1,), on the CPU; as many as it has if it has
+        `own_steps`.
         """
 
     def fitted(self, ode: "Dynamics", x: Tensor) -> "TimeGrid":

@@ -255,6 +255,7 @@ class Pipeline:
         """
         check_whole("the number of samples", n)
         draws, size = self._draws(n, y, seed, cost, sampling)
+        self._warn_of_steps(sampling)
         samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating(sampling):
@@ -300,6 +301,7 @@ class Pipeline:
             "labels": digest(draws.y),
         }
         file = Path(path)
+        self._warn_of_steps(sampling)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with self._evaluating(sampling):
             draw_to(file, n, size, draws, self.spec, facts)
@@ -362,6 +364,7 @@ class Pipeline:
             raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
         sampler, settings = self._changed(sampling)
         sampler = self._fitted(sampler, sampling)
+        self._warn_of_steps(sampling)
         x = torch.as_tensor(x).to(self.device)
         if x.shape[1:] != self.spec.event_shape:
             shape = ", ".join(map(str, self.spec.event_shape))
@@ -484,6 +487,10 @@ class Pipeline:
             sampler = build_sampler(config, self._registry, self.spec)
             check_sampler(self, sampler, config, self._registry)
         return sampler, config.sampling
+
+    def _warn_of_steps(self, sampling: Mapping[str, Any]) -> None:
+        if "steps" in sampling:
+            self._sampled_with(sampling).warn_of_steps(self._registry)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -44,6 +44,7 @@ class Adaptive(RungeKutta):
     """
 
     evaluates_end = True
+    own_steps = True
 
     def __init__(
         self,

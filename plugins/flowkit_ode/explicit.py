@@ -17,6 +17,8 @@ class ExplicitGrid(TimeGrid):
         values: Two or more times in [0, 1], strictly increasing.
     """
 
+    own_steps = True
+
     def __init__(self, values: list[float]) -> None:
         grows = len(values) > 1 and all(t < s for t, s in pairwise(values))
         if not grows or not (values[0] >= 0 and values[-1] <= 1):
