@@ -1,8 +1,8 @@
 """Samples into files, by the suffix of the file's name."""
 
 import csv
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,9 +66,13 @@ def check_place(path: Path) -> None:
     """
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if there != path and not there.is_dir():
-        raise ConfigError(f"{path}: {there} is a file, not a folder")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"{path}: {there} cannot be written to")
+        raise ConfigError(f"--out {path}: {there} is a file, not a folder")
+    folder = there if there.is_dir() else there.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):  # rights alone do not tell: /proc says yes to root
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {folder} cannot be written to ({error.strerror})") from None
 
 
 def check_images(spec: "DataSpec") -> None:

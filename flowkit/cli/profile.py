@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ConfigError
+from ..export import check_place
 from ..plugins.manager import installed_plugins
 from .completion import complete_config, complete_override
 from .training import settled_config
@@ -34,6 +36,10 @@ def profile(
     out: Annotated[Path | None, typer.Option(help="Where pictures and traces go; profiles/NAME by default.")] = None,
 ) -> None:
     """See where the time of a training step goes, or that of sampling."""
+    folder = out or Path("profiles") / Path(config.rpartition("/")[2]).stem
+    if folder.is_file():
+        raise ConfigError(f"--out {folder}: is a file; pictures and traces go into a folder")
+    check_place(folder)
     plugins = installed_plugins()
     settled = settled_config(config, overrides, plugins)
     from ..pipeline.pipeline import Pipeline
@@ -41,7 +47,6 @@ def profile(
     from ..profiling.training import profile as profile_training
 
     pipeline = Pipeline(settled, plugins)
-    folder = out or Path("profiles") / Path(config.rpartition("/")[2]).stem
     if sampling:
         found = profile_sampling(pipeline, steps or 1, folder)
     else:

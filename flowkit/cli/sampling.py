@@ -66,7 +66,8 @@ def sample(
         pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
     except (OSError, SafetensorError) as error:
         raise FlowkitError(
-            f"{out}: could not be written ({error}); what was drawn is kept beside it, and the same command goes on"
+            f"--out {out}: could not be written ({error}); what was drawn is kept beside it, and the same command "
+            f"goes on"
         ) from error
     shape = " x ".join(str(size) for size in (n, *pipeline.spec.event_shape))
     console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)

@@ -38,4 +38,4 @@ def _write(out: Path, text: str) -> None:
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}") from None
+        raise ConfigError(f"--out {out}: cannot be written to ({error.strerror})") from None

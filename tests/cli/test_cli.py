@@ -170,6 +170,24 @@ def test_a_mistake_gets_one_clear_message(run, arguments, words):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "out"),
+    [
+        (["sample", "runs/moons"], "/proc/x.npy"),
+        (["train", "moons"], "/proc/x"),
+        (["report", "runs/moons"], "/proc/x.html"),
+        (["profile", "moons"], "/proc/x"),
+        (["profile", "moons"], "runs/moons/config.yaml"),
+        (["new", "flowkit-spiral"], "/proc/x"),
+        (["schema"], "/proc/x.json"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_named_with_its_option(run, arguments, out):
+    output = flowkit(*arguments, "--out", out, cwd=run, code=2)
+    assert output.startswith(f"error: --out {out}: ")
+    assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["--help"],
@@ -269,5 +287,5 @@ def test_samples_that_the_disk_has_no_room_for_say_where_and_what_to_do(run, mon
 
     monkeypatch.setattr("flowkit.pipeline.pipeline.Pipeline.sample_to", full)
     output = flowkit("sample", "runs/moons", "--out", "many.npy", cwd=run, code=1)
-    assert "error: many.npy: could not be written ([Errno 28] No space left on device)" in output
+    assert "error: --out many.npy: could not be written ([Errno 28] No space left on device)" in output
     assert "the same command goes on" in output
