@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from oracles import seeded
 
 import flowkit as fk
@@ -109,6 +110,16 @@ def test_an_interrupted_run_with_optimal_pairs_resumes_to_the_bit(data, tiny, tm
     assert not threads()
 
 
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Training stays on the CPU, where alone pairs are prepared ahead, whatever was trained before in this process."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("on_cpu")
 def test_the_thread_ends_with_a_training_that_fails(tiny, tmp_path):
     class Failing(fk.Callback):
         def logged(self, state):
