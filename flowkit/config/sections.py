@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..errors import ConfigError
 from .form import Form, Slot
 
 __all__ = ["EVALUATION", "SAMPLING", "EvaluationSettings", "SamplingSettings", "TrainingSettings"]
@@ -39,6 +40,15 @@ class TrainingSettings(_Section):
     log_every: Positive = Field(50, description="steps between fetches of the loss")
     checkpoint_every: Positive = Field(1000, description="steps between checkpoints")
     keep_checkpoints: Positive = Field(2, description="how many checkpoints stay")
+
+    def check_device(self, device: str) -> None:
+        """Refuse what a device of this type cannot do, and Accelerate would pass over.
+
+        Raises:
+            ConfigError: It is fp16 on a CPU.
+        """
+        if self.mixed_precision == "fp16" and device == "cpu":
+            raise ConfigError("training.mixed_precision: fp16 needs a GPU: take bf16, or no")
 
 
 class SamplingSettings(_Section):

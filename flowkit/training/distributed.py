@@ -15,7 +15,6 @@ from ..errors import ConfigError, TrainingError
 __all__ = [
     "average_gradients",
     "check_plain",
-    "check_precision",
     "check_shardable",
     "check_shares",
     "make_alike",
@@ -50,12 +49,6 @@ def check_shardable(settings: TrainingSettings) -> None:
         )
     if settings.mixed_precision == "fp16":
         raise ConfigError("training.mixed_precision: fp16 does not go with training.shard: take bf16, or no")
-
-
-def check_precision(settings: TrainingSettings, device: torch.device) -> None:
-    """Refuse what Accelerate would pass over."""
-    if settings.mixed_precision == "fp16" and device.type == "cpu":
-        raise ConfigError("training.mixed_precision: fp16 needs a GPU: take bf16, or no")
 
 
 def check_shares(batch_size: int, accumulate: int, world: int) -> None:

@@ -35,7 +35,6 @@ from .compiled import CompiledStep, compiling_refused
 from .distributed import (
     average_gradients,
     check_plain,
-    check_precision,
     check_shardable,
     check_shares,
     make_alike,
@@ -102,7 +101,7 @@ class Trainer:
             check_shardable(settings)
         check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
-        check_precision(settings, device)
+        settings.check_device(device.type)
         self.model, self.loss = model.to(device), loss
         if world > 1:
             make_alike(model)

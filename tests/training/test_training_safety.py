@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import flowkit as fk
+from flowkit.config.sections import TrainingSettings
 from flowkit.pipeline.facts import data_mean
 from flowkit.processes import check_devices
 from flowkit.training.batches import Batches
@@ -150,6 +151,13 @@ def test_processes_that_do_not_know_of_one_another_are_refused(tiny, tmp_path, m
 def test_half_precision_on_a_cpu_is_refused_rather_than_passed_over(tiny, tmp_path):
     with pytest.raises(fk.ConfigError, match=r"training\.mixed_precision: fp16 needs a GPU: take bf16, or no"):
         tiny.training(mixed_precision="fp16").build().fit(tmp_path / "run")
+
+
+def test_the_settings_themselves_say_which_device_they_need():
+    half = TrainingSettings(mixed_precision="fp16")
+    half.check_device("cuda")
+    with pytest.raises(fk.ConfigError, match="fp16 needs a GPU"):
+        half.check_device("cpu")
 
 
 def test_a_batch_that_cannot_be_cut_up_is_refused(tiny, tmp_path):
