@@ -154,7 +154,11 @@ class Resolver:
 
     def _plain(self, model: type[BaseModel], given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         try:
-            return _values(model.model_validate(given))
+            values = _values(model.model_validate(given))
+            for name in given:
+                if _is_made_a_number(given[name], values[name]):
+                    self.problem(f"{prefix}{name}", f"takes numbers, not true or false; got {given[name]!r}")
+            return values
         except ValidationError as error:
             for item in error.errors(include_url=False):
                 where = prefix + ".".join(str(part) for part in item["loc"])
@@ -194,6 +198,13 @@ def _unregistered(kind: str, instance: Any) -> Choice:
 
 def _values(model: BaseModel) -> dict[str, Any]:
     return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+def _is_made_a_number(given: Any, value: Any) -> bool:
+    """Whether pydantic has taken a truth value, such as YAML's `yes`, for 1 or 0, there or in a list."""
+    if isinstance(given, list) and isinstance(value, (list, tuple)):
+        return any(_is_made_a_number(*pair) for pair in zip(given, value, strict=False))
+    return isinstance(given, bool) and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _in_words(item: Any) -> str:

@@ -79,6 +79,21 @@ def test_a_setting_without_its_section_is_told_where_it_belongs(name, hint):
     assert f"did you mean {hint}?" in problems({"data": "moons", name: 3})[name]
 
 
+def test_a_truth_value_is_no_number():
+    given = {
+        "data": "moons",
+        "training": parse_yaml("steps: yes", "x"),
+        "coupling": {"name": "sinkhorn", "regularization": True},
+        "sampling": {"grid": {"name": "explicit", "values": [False, 0.5, True]}},
+    }
+    assert problems(given) == {
+        "training.steps": "takes numbers, not true or false; got True",
+        "coupling.regularization": "takes numbers, not true or false; got True",
+        "sampling.grid.values": "takes numbers, not true or false; got [False, 0.5, True]",
+    }
+    read_config({"data": {"name": "moons", "labels": True}, "training": {"learning_rate": 1}}, installed_plugins())
+
+
 def test_a_missing_part_without_a_default_is_required():
     assert "is required; choose from: array, checkerboard, " in problems({})["data"]
     without = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": "flowkit-torch:couplings"})
