@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import pluggy
 
 from .. import __version__
-from ..errors import PluginError, UnknownComponentError, did_you_mean
+from ..errors import FlowkitWarning, PluginError, UnknownComponentError, did_you_mean
 from .api import api_of, check_api
 from .component import Command, Component, Recipe
 from .contexts import Context
@@ -95,6 +96,8 @@ class PluginManager:
         for point in sorted(found, key=lambda point: (origins[id(point.dist)][0], point.name)):
             distribution, version = origins[id(point.dist)]
             manager.add(point, f"{distribution}:{point.name}", distribution, version)
+        manager._warn_of_unknown("FLOWKIT_PLUGINS", manager._only or frozenset())
+        manager._warn_of_unknown("FLOWKIT_DISABLE_PLUGINS", manager._disabled)
         if manager._strict:
             for entry in manager.registry.strays:
                 raise PluginError(f"plugin {entry.plugin} {entry.version}: {why_stray(entry, manager.registry)}")
@@ -238,6 +241,17 @@ class PluginManager:
                     if not isinstance(item, expected):
                         raise TypeError(f"{hook} yielded {item!r}, not a {expected.__name__}")
                     yield item
+
+    def _warn_of_unknown(self, variable: str, names: frozenset[str]) -> None:
+        """Warn of names in a switch that no installed plugin has."""
+        known = dict.fromkeys(name for record in self.records for name in (record.distribution, record.name))
+        if unknown := sorted(names - {_normalized(name) for name in known}):
+            warnings.warn(
+                f"{variable}: no installed plugin is called {' or '.join(map(repr, unknown))}"
+                f"{did_you_mean(unknown[0], known)}; there are: {', '.join(known) or 'none'}",
+                FlowkitWarning,
+                stacklevel=3,
+            )
 
     def _is_disabled(self, name: str, distribution: str) -> bool:
         names = {_normalized(name), _normalized(distribution)}

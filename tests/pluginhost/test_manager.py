@@ -4,11 +4,12 @@ import re
 import subprocess
 import sys
 import types
+import warnings
 
 import pytest
 
 import flowkit as fk
-from flowkit.errors import PluginError, UnknownComponentError
+from flowkit.errors import FlowkitWarning, PluginError, UnknownComponentError
 from flowkit.plugins import Component, PluginManager, Recipe, hookimpl, installed_plugins
 
 
@@ -248,3 +249,20 @@ def test_a_target_may_name_a_package_that_exports_the_class():
         assert manager.registry.entry_of("path", fk.create("path", "gaussian")).component.name == "mine"
     finally:
         del sys.modules["a_package_of_mine"]
+
+
+@pytest.mark.parametrize("variable", ["FLOWKIT_DISABLE_PLUGINS", "FLOWKIT_PLUGINS"])
+def test_a_switch_that_names_no_plugin_is_warned_of(variable):
+    with pytest.warns(FlowkitWarning) as told:
+        PluginManager.discover({variable: "flowkit-torch:oed,flowkit_torch:sde"})
+    (text,) = (str(warning.message) for warning in told)
+    start = f"{variable}: no installed plugin is called 'flowkit-torch:oed' (did you mean 'flowkit-torch:ode'?); there "
+    assert text.startswith(start)
+    assert "flowkit-torch:sde" in text.removeprefix(start)
+
+
+def test_switches_that_name_plugins_are_taken_in_silence():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": "Flowkit_Torch:ode", "FLOWKIT_PLUGINS": "flowkit-torch"})
+        PluginManager.discover({"FLOWKIT_PLUGINS": ""})
