@@ -5,7 +5,8 @@ imported only when its settings must be known.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -160,7 +161,13 @@ class Resolver:
                     self.problem(f"{prefix}{name}", f"takes numbers, not true or false; got {given[name]!r}")
             return values
         except ValidationError as error:
-            for item in error.errors(include_url=False):
+            items = error.errors(include_url=False)
+            for name in given:  # a union tells what each of its types says
+                said = [_in_words(item).partition("; got")[0] for item in items if item["loc"][:1] == (name,)]
+                if said and _is_union(model.model_fields[name].annotation):
+                    self.problem(f"{prefix}{name}", f"{' or '.join(dict.fromkeys(said))}; got {given[name]!r}")
+                    items = [item for item in items if item["loc"][:1] != (name,)]
+            for item in items:
                 where = prefix + ".".join(str(part) for part in item["loc"])
                 self.problem(where, _in_words(item))
             return {}
@@ -198,6 +205,11 @@ def _unregistered(kind: str, instance: Any) -> Choice:
 
 def _values(model: BaseModel) -> dict[str, Any]:
     return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+def _is_union(hint: Any) -> bool:
+    types = [choice for choice in get_args(hint) if choice is not type(None)]
+    return get_origin(hint) in (Union, UnionType) and len(types) > 1
 
 
 def _is_made_a_number(given: Any, value: Any) -> bool:

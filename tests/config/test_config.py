@@ -94,6 +94,13 @@ def test_a_truth_value_is_no_number():
     read_config({"data": {"name": "moons", "labels": True}, "training": {"learning_rate": 1}}, installed_plugins())
 
 
+def test_a_setting_of_several_types_has_one_line():
+    given = {"name": "gaussian_mixture", "means": [[0.0, 0.0]], "covariances": ["wide"]}
+    assert problems({"data": given}) == {
+        "data.covariances": "should be a valid number or should be a valid list; got ['wide']"
+    }
+
+
 def test_a_missing_part_without_a_default_is_required():
     assert "is required; choose from: array, checkerboard, " in problems({})["data"]
     without = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": "flowkit-torch:couplings"})
