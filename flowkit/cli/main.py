@@ -16,6 +16,7 @@ from .check import check
 from .components import list_components, plugins
 from .doctor import doctor
 from .extensions import CommandGroup
+from .likelihood import likelihood
 from .new import new
 from .profile import profile
 from .report import report
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(likelihood)
 app.command()(report)
 app.command("list")(list_components)
 app.command()(show)

@@ -14,7 +14,7 @@ from .completion import complete_integrator, complete_sampling_override
 if TYPE_CHECKING:
     from ..interfaces.data import DataSpec
 
-__all__ = ["evaluate", "sample"]
+__all__ = ["IntegratorOption", "Overrides", "RunArgument", "StepsOption", "changed", "evaluate", "merged", "sample"]
 
 Overrides = Annotated[
     list[str] | None,
@@ -51,7 +51,7 @@ def sample(
     from ..pipeline.run import RunFolder
 
     check_writable(out)
-    changes = _changes(overrides, integrator, steps)
+    changes = changed(overrides, integrator, steps)
     RunFolder(run).read_config()
     from safetensors import SafetensorError
 
@@ -63,7 +63,7 @@ def sample(
     classes = [_class(text, pipeline.spec) for text in label or []]
     y = [classes[i % len(classes)] for i in range(n)] if classes else None
     try:
-        pipeline.sample_to(out, n, y, seed=seed, cost=cost, **_merged(pipeline, changes))
+        pipeline.sample_to(out, n, y, seed=seed, cost=cost, **merged(pipeline, changes))
     except (OSError, SafetensorError) as error:
         raise FlowkitError(
             f"--out {out}: could not be written ({error}); what was drawn is kept beside it, and the same command "
@@ -83,12 +83,12 @@ def evaluate(
     steps: StepsOption = None,
 ) -> None:
     """Measure samples of a run against its data."""
-    changes = _changes(overrides, integrator, steps)
+    changes = changed(overrides, integrator, steps)
     from ..pipeline.pipeline import Pipeline
     from .training import print_evaluations
 
     pipeline = Pipeline.load(run)
-    results = pipeline.evaluate(seed=seed, **_merged(pipeline, changes))
+    results = pipeline.evaluate(seed=seed, **merged(pipeline, changes))
     print_evaluations(results, Console(highlight=False, soft_wrap=True))
 
 
@@ -116,7 +116,12 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("s" if number != 1 else "")
 
 
-def _changes(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:
+def changed(overrides: list[str] | None, integrator: str | None, steps: int | None) -> list[str]:
+    """What a command changes of the section `sampling`, as overrides.
+
+    Raises:
+        ConfigError: An override is of another section.
+    """
     for change in overrides or []:
         if not change.startswith("sampling."):
             raise ConfigError(f"{change!r}: of a trained run only the section 'sampling' can be changed")
@@ -125,7 +130,7 @@ def _changes(overrides: list[str] | None, integrator: str | None, steps: int | N
     return [*options, *(overrides or [])]  # in this order, for overrides may be settings of the integrator
 
 
-def _merged(pipeline: Any, changes: list[str]) -> dict[str, Any]:
+def merged(pipeline: Any, changes: list[str]) -> dict[str, Any]:
     """The settings of `sampling` that the changes touch, the rest of each component kept."""
     after = override({"sampling": pipeline.config["sampling"]}, changes)["sampling"]
     return {key: after[key] for key in (change.partition("=")[0].split(".")[1] for change in changes)}
