@@ -53,7 +53,7 @@ def log_prob(
         model: Gives the velocity.
         x: Where, shape (batch, *event).
         y: Conditions.
-        source: The density at t = 0.
+        source: The density at t = 0, scaled by `Path.start_scale` to that at a first time after it.
         integrator: An ODE method.
         times: The grid, increasing; it is gone through backwards.
         path: Which path the model is of; by default the model's own, if it has one.
@@ -104,8 +104,13 @@ def estimate_log_prob(
             f"{type(integrator).__name__} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator"
         )
     found = path or getattr(model, "path", None)
-    scale = found.source_scale if isinstance(found, Path) else 1.0
     grid = torch.as_tensor(times, dtype=torch.float64).tolist()
+    scale = found.start_scale(grid[0]) if isinstance(found, Path) else 1.0
+    if isinstance(found, Path) and found.start_noise:
+        raise UnsupportedError(
+            f"{type(found).__name__} adds noise of its own to the source, and the density of the sum is not known: "
+            "choose a gamma that is 0 at t = 0"
+        )
     divergence = divergence or ExactDivergence()
     flat = x.flatten(1)
     noise = divergence.draw(flat, generator)

@@ -17,7 +17,7 @@ from .interfaces.predictor import Predictor
 from .interfaces.quantity import Quantity
 from .interfaces.schedule import Schedule
 from .interfaces.time import TimeGrid
-from .random import Generator
+from .random import Generator, randn_like
 
 __all__ = ["Cost", "Sampler", "sample"]
 
@@ -121,7 +121,8 @@ class Sampler:
         if not (isinstance(self.times, TimeGrid) and self.looks_at_models):
             return self
         guided, path = self.rescheduled(self._guided(model, y), path)
-        return replace(self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0)))
+        generator = torch.Generator(x0.device).manual_seed(0)
+        return replace(self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0, [0.0], generator)))
 
     def _guided(self, model: Predictor, y: Condition) -> Predictor:
         if self.guidance is None or (y is None and self.guidance.needs_condition):
@@ -142,10 +143,11 @@ class Sampler:
         y: Condition = None,
         generator: Generator | None = None,
     ) -> Iterator[Tensor]:
-        """The states at `grid()`, from x0 of shape (batch, *event), draws of p_init, to the samples."""
+        """The states at `grid()`, from x0 as for `sample` to the samples."""
         dynamics = self.dynamics(model, path, y)
         path = dynamics.path or path
-        return self.integrator.trajectory(dynamics, _start(path, x0), self.grid(path), generator)
+        times = self.grid(path)
+        return self.integrator.trajectory(dynamics, _start(path, x0, times, generator), times, generator)
 
     def sample(
         self,
@@ -156,10 +158,14 @@ class Sampler:
         generator: Generator | None = None,
         cost: Cost | None = None,
     ) -> Tensor:
-        """The samples that x0 is carried to, shape (batch, *event)."""
+        """The samples that x0 is carried to, shape (batch, *event).
+
+        x0 are draws of p_init for times that rise, and states at the first time, such as data, for times that fall.
+        """
         dynamics = self.dynamics(model, path, y)
         path = dynamics.path or path
-        x = self.integrator.integrate(dynamics, _start(path, x0), self.grid(path), generator)
+        times = self.grid(path)
+        x = self.integrator.integrate(dynamics, _start(path, x0, times, generator), times, generator)
         if cost is not None:
             cost.add(dynamics)
         return x
@@ -188,9 +194,13 @@ class Sampler:
         return found
 
 
-def _start(path: Path, x0: Tensor) -> Tensor:
-    """The state at t = 0 from a draw of p_init."""
-    return x0 if path.source_scale == 1 else path.source_scale * x0
+def _start(path: Path, x0: Tensor, times: Sequence[float], generator: Generator | None) -> Tensor:
+    """The state at the first of the times: made from draws of p_init if they rise, given if they fall."""
+    if times[-1] < times[0]:
+        return x0
+    scale = path.start_scale(times[0])
+    x = x0 if scale == 1 else scale * x0
+    return x + path.start_noise * randn_like(x, generator) if path.start_noise else x
 
 
 @torch.no_grad()
@@ -212,16 +222,16 @@ def sample(
 
     Arguments:
         model: Gives velocity, and the score if the integrator is stochastic.
-        x0: Draws of p_init, shape (batch, *event).
+        x0: Draws of p_init, shape (batch, *event); for times that fall, states at the first of them, such as data.
         y: Conditions.
         integrator: Solves the ODE or SDE.
         steps: Equal steps from 0 to 1.
-        times: The times to step through instead.
+        times: The times to step through instead. From a first one after 0 a path starts at `Path.start_scale` * x0.
         path: Which path the model is of; by default the model's own.
         diffusion: sigma_t, for a stochastic integrator.
         guidance: Steers the model, most often by the condition.
         schedule: Another schedule than that of the model's path to sample on.
-        generator: The source of the noise of an SDE.
+        generator: The source of the noise of an SDE, and of a path that has some where it starts.
 
     Returns:
         Shape (batch, *event).

@@ -65,6 +65,20 @@ class Path(ABC):
         return 1.0
 
     @property
+    def start_noise(self) -> float:
+        """The deviation of the noise of the path's own at t = 0, which sampling adds to where paths start."""
+        return 0.0
+
+    def start_scale(self, t: float) -> float:
+        """The factor of a draw of p_init that stands for a state at t, where a grid begins after 0.
+
+        It is `source_scale` at 0. After it p_t has something of the data too, and a path may know how much larger
+        that makes a state.
+        """
+        del t
+        return self.source_scale
+
+    @property
     def has_score(self) -> bool:
         """Whether `score` is implemented."""
         return type(self).score is not Path.score

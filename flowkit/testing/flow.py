@@ -38,6 +38,25 @@ def source_scale_is_the_scale_of_the_source(subject: Subject) -> None:
     require_close(apart, path.source_scale * x0, 1e-9, "x at t = 0 against source_scale * x0")
 
 
+@CHECKS.add(
+    hint="start_noise is the deviation at t = 0 of the noise that `sample` draws; start_scale(0) is source_scale"
+)
+def start_is_what_sample_gives(subject: Subject) -> None:
+    """At t = 0 the states of one x0 and z have the deviation start_noise; sampling starts with the same factor."""
+    path, (x0, z) = subject.component, _pair(4000)
+    found = path.sample(x0, z, torch.zeros(len(x0), dtype=x0.dtype), seeded(5))
+    deviation = float((found - found.mean(0)).square().mean().sqrt())
+    allowed = LIMIT * path.start_noise / (2 * found.numel()) ** 0.5 + 1e-9
+    require(
+        abs(deviation - path.start_noise) <= allowed,
+        f"states at t = 0 have a deviation of {deviation:.4g}, and start_noise is {path.start_noise:.4g}",
+    )
+    require(
+        abs(path.start_scale(0.0) - path.source_scale) <= 1e-9 * path.source_scale,
+        f"start_scale(0) is {path.start_scale(0.0):.6g}, and source_scale {path.source_scale:.6g}",
+    )
+
+
 @CHECKS.add(hint="at t = 1 the path is at z: is the time reversed, or does x0 not die out?")
 def ends_at_the_data(subject: Subject) -> None:
     """X at t = 1 is z, but for noise of the path's own."""

@@ -58,6 +58,13 @@ class GaussianPath(Path):
         """beta_0, which is 1 for most schedules."""
         return float(self.schedule.beta(torch.zeros((), dtype=torch.float64)))
 
+    def start_scale(self, t: float) -> float:
+        """After 0, sqrt(alpha_t^2 + beta_t^2): the deviation of p_t for data of variance 1, as models are given."""
+        if t <= 0:
+            return self.source_scale
+        time = torch.tensor(t, dtype=torch.float64)
+        return float(torch.hypot(self.schedule.alpha(time), self.schedule.beta(time)))
+
     def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
         """Always: each of the five determines the others."""
         return True

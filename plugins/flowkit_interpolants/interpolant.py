@@ -93,6 +93,11 @@ class Interpolant(Path):
         return (self._mean(x0, z, t) - x) / expand_time(gamma.square(), x)
 
     @property
+    def start_noise(self) -> float:
+        """gamma_0."""
+        return float(self.noise.gamma(torch.zeros((), dtype=torch.float64)))
+
+    @property
     def has_score(self) -> bool:
         """Whether there is noise."""
         return not isinstance(self.noise, NoGamma)

@@ -269,8 +269,7 @@ def test_ddim_of_diffusers_samples_alike(prediction, quantity):
         expected = scheduler.step(network(expected, k.expand(6)).sample, k, expected).prev_sample
     times = [*(1 - (scheduler.timesteps.double() + 1) / 1000).tolist(), 1.0]
     model = from_diffusers(network, scheduler)
-    x0 = states() / model.path.source_scale  # beta_0 = 0.99998, and theirs starts from 1
-    found = fk.sample(model, x0, integrator=DDIM(), times=times)
+    found = fk.sample(model, states(), integrator=DDIM(), times=times)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -315,7 +314,7 @@ def test_a_unet_of_diffusers_is_a_model():
             expected = scheduler.step(unet(expected, k).sample, k, expected).prev_sample
     times = [*(1 - (scheduler.timesteps.double() + 1) / 1000).tolist(), 1.0]
     model = from_diffusers(unet, scheduler)
-    found = fk.sample(model, x / model.path.source_scale, integrator=DDIM(), times=times)
+    found = fk.sample(model, x, integrator=DDIM(), times=times)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
