@@ -38,7 +38,11 @@ def write_samples(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _WRITERS[path.suffix.lower()](partial, n, batches, spec)
+    try:
+        _WRITERS[path.suffix.lower()](partial, n, batches, spec)
+    except BaseException:
+        shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+        raise
     if path.is_dir():
         path.rmdir()  # an empty one: see `check_writable`
     partial.replace(path)
@@ -104,14 +108,13 @@ def to_pixels(x: "Tensor", spec: "DataSpec") -> "np.ndarray":
 def _write_npy(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     import numpy as np
 
-    array, done = None, 0
-    for z, _ in batches:
-        if array is None:
-            array = np.lib.format.open_memmap(path, "w+", z.numpy().dtype, (n, *z.shape[1:]))
-        array[done : done + len(z)] = z.numpy()
-        done += len(z)
-    if array is not None:
-        array.flush()
+    with path.open("wb") as file:  # not through memory that is mapped: a full disk would kill the process
+        for i, (z, _) in enumerate(batches):
+            rows = np.ascontiguousarray(z.numpy())
+            if i == 0:
+                header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (n, *rows.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(rows.data)
 
 
 def _write_npz(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:

@@ -49,6 +49,7 @@ def train(
 
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
+    from ..pipeline.resume import changes
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
@@ -62,6 +63,9 @@ def train(
     )
     if resume and latest_checkpoint(folder) is None:
         console.print("this run has no checkpoint yet: starting from the first step")
+    if resume:
+        for where, before, now in changes(RunFolder(folder).read_config(), pipeline.config):
+            console.print(f"{where}: {before} -> {now}")
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])
     except TrainingInterrupted as error:

@@ -41,6 +41,11 @@ class Draws:
     seed: int
     cost: Cost | None = None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the samples are drawn in: the type of the weights."""
+        return next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+
     def batch(self, start: int, count: int) -> Tensor:
         """The samples from an index on, in the units of the data, shape (count, *event), on the CPU."""
         x0, y, generator = self._given(start, count)
@@ -53,9 +58,8 @@ class Draws:
 
     def _given(self, start: int, count: int) -> tuple[Tensor, Condition, BlockGenerator]:
         mean = self.model.data_mean
-        dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
         generator = BlockGenerator(self.seed, start, count, mean.device)
-        x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, dtype))
+        x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.dtype))
         y = to_device(select_condition(self.y, slice(start, start + count)), mean.device)
         return x0, y, generator
 

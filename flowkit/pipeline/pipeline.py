@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import LogProb, estimate_log_prob
+from ..locks import exclusive
 from ..model import Model
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
@@ -38,7 +39,7 @@ from .naming import rename
 from .parts import build_network, build_parts, build_sampler, known_of
 from .provenance import check_provenance, provenance, qualified, without_lost_callbacks
 from .resume import check_same
-from .run import MetricsLog, RunFolder
+from .run import KeptConfig, MetricsLog, RunFolder
 from .stream import digest, draw_to
 
 if TYPE_CHECKING:
@@ -157,21 +158,25 @@ class Pipeline:
             self.coupling,
             self._config.training,
             run.path,
-            [MetricsLog(run), *configured, *callbacks],
+            [KeptConfig(run, stored), MetricsLog(run), *configured, *callbacks],
             facts_of(self.spec, self.normalization),
             stored,
             self._plugins,
         )
-        with together(trainer.accelerator):
-            if trainer.accelerator.is_main_process:
-                run.write_config(stored) if resume else run.start(stored)
-        try:
-            trainer.fit(resume)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            self.model.zero_grad()  # a step that was cut short leaves no part of a gradient
-            raise step_does_not_fit(error, trainer.step + 1, self._config.training, run.path) from error
+        with ExitStack() as held:
+            with together(trainer.accelerator):
+                if trainer.accelerator.is_main_process:
+                    held.enter_context(exclusive(run.lock_file, f"training in {run.path}"))
+                    run.check_free(resume, overwrite)  # again: a run may have begun here meanwhile
+                    if not resume:
+                        run.start(stored)
+            try:
+                trainer.fit(resume)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.model.zero_grad()  # a step that was cut short leaves no part of a gradient
+                raise step_does_not_fit(error, trainer.step + 1, self._config.training, run.path) from error
         return self
 
     @classmethod
@@ -293,9 +298,11 @@ class Pipeline:
         """
         check_whole("the number of samples", n)
         draws, size = self._draws(n, y, seed, cost, sampling)
+        settings = self._sampled_with(sampling).dump()["sampling"]
+        del settings["batch_size"]  # which changes no more of a sample than its rounding
         facts = {
             "weights": digest(*self.model.state_dict().values()),
-            "sampling": self._sampled_with(sampling).dump()["sampling"],
+            "sampling": settings,
             "n": n,
             "seed": seed,
             "labels": digest(draws.y),

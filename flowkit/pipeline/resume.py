@@ -7,28 +7,37 @@ from ..config.config import COMPONENTS
 from ..config.sections import TrainingSettings
 from ..errors import ConfigError, Problem
 
-__all__ = ["check_same"]
+__all__ = ["changes", "check_same"]
 
 _MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
+_NOT_TRAINED = {"sampling", "evaluation"}
+
+
+def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The settings in which a configuration differs from that of a run, with what each was and is."""
+    # Settings that are younger than the run are as they would be if nobody had named them.
+    defaults = TrainingSettings.model_validate({}).model_dump(mode="json")
+    stored = dict(stored) | {"training": defaults | dict(stored.get("training") or {})}
+    return [
+        difference
+        for section in (*COMPONENTS, "training", "sampling", "evaluation")
+        for difference in _differences(stored.get(section), given.get(section), section)
+    ]
 
 
 def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse to resume a run under a configuration that would have trained something else.
 
     Raises:
-        ConfigError: With every setting that differs.
+        ConfigError: With every setting that differs and may not.
     """
-    # Settings that are younger than the run are as they would be if nobody had named them.
-    defaults = TrainingSettings.model_validate({}).model_dump(mode="json")
-    stored = dict(stored) | {"training": defaults | dict(stored.get("training") or {})}
-    differences = [
+    refused = [
         Problem(where, f"the run was started with {before!r} and cannot go on with {now!r}")
-        for section in (*COMPONENTS, "training")
-        for where, before, now in _differences(stored.get(section), given.get(section), section)
-        if where.removeprefix("training.") not in _MAY_CHANGE
+        for where, before, now in changes(stored, given)
+        if where.partition(".")[0] not in _NOT_TRAINED and where.removeprefix("training.") not in _MAY_CHANGE
     ]
-    if differences:
-        raise ConfigError(differences)
+    if refused:
+        raise ConfigError(refused)
 
 
 def _differences(before: Any, now: Any, where: str) -> Iterator[tuple[str, Any, Any]]:

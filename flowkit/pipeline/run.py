@@ -27,7 +27,7 @@ from ..interfaces.callback import Callback, TrainingState
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
 
-__all__ = ["HEARTBEAT_SECONDS", "MetricsLog", "RunFolder", "replace_file"]
+__all__ = ["HEARTBEAT_SECONDS", "KeptConfig", "MetricsLog", "RunFolder", "replace_file"]
 
 HEARTBEAT_SECONDS = 30
 """A training that lives writes to `metrics.jsonl` at least this often, unless one step takes longer."""
@@ -47,6 +47,11 @@ class RunFolder:
     def config_file(self) -> Path:
         """`config.yaml`."""
         return self.path / "config.yaml"
+
+    @property
+    def lock_file(self) -> Path:
+        """`run.lock`, there while a process trains."""
+        return self.path / "run.lock"
 
     @property
     def metrics_file(self) -> Path:
@@ -86,7 +91,8 @@ class RunFolder:
             raise RunExistsError(f"{self.path} is a file; a run needs a folder")
         check_place(self.path)
         # A run that was killed before it began may leave a part of its configuration.
-        begun = self.path.exists() and any(file.name != "config.yaml.partial" for file in self.path.iterdir())
+        leftovers = {"config.yaml.partial", self.lock_file.name}
+        begun = self.path.exists() and any(file.name not in leftovers for file in self.path.iterdir())
         if resume or not begun:
             return
         if not is_run:
@@ -109,8 +115,10 @@ class RunFolder:
         self.write_config(config)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write `config.yaml`."""
-        replace_file(self.config_file, write_yaml(config))
+        """Write `config.yaml`, if it does not say so already."""
+        text = write_yaml(config)
+        if not self.config_file.is_file() or self.config_file.read_text("utf-8", "replace") != text:
+            replace_file(self.config_file, text)
 
     def read_config(self) -> dict[str, Any]:
         """What `config.yaml` holds.
@@ -127,14 +135,14 @@ class RunFolder:
         return [line for line in self.log() if "loss" in line]
 
     def log(self) -> list[dict[str, Any]]:
-        """All lines of `metrics.jsonl`, signs of life too; one that a crash has cut short is passed over."""
+        """All lines of `metrics.jsonl`, signs of life too; what a crash has cut short or damaged is passed over."""
         if not self.metrics_file.is_file():
             return []
         found = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_file.read_text("utf-8", "replace").splitlines():
             with suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
-        return [line for line in found if isinstance(line, dict) and "step" in line]
+        return [line for line in found if isinstance(line, dict) and isinstance(line.get("step"), int)]
 
     def write_evaluation(self, evaluations: Sequence["Evaluation"]) -> None:
         """Write `evaluation.json`: what the metrics saw, after how many steps. A figure that is unknown is null."""
@@ -148,6 +156,22 @@ class RunFolder:
             held = json.loads(self.evaluation_file.read_text(encoding="utf-8"))
             return held if isinstance(held, dict) else {}
         return {}
+
+
+class KeptConfig(Callback):
+    """Writes `config.yaml` when a training begins: one that is refused leaves the file as it was.
+
+    Arguments:
+        run: The run.
+        config: What to write.
+    """
+
+    def __init__(self, run: RunFolder, config: Mapping[str, Any]) -> None:
+        self.run, self.config = run, config
+
+    def training_started(self, state: TrainingState) -> None:
+        """Write it."""
+        self.run.write_config(self.config)
 
 
 class MetricsLog(Callback):
@@ -204,7 +228,10 @@ def _known(value: Any) -> Any:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, whatever stops the machine."""
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as written:
+        written.write(text)
+        written.flush()
+        os.fsync(written.fileno())
     os.replace(partial, file)

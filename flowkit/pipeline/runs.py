@@ -63,6 +63,7 @@ def _state(run: RunFolder) -> RunState:
     log = run.log()
     losses = [line["loss"] for line in log if line.get("loss") is not None]
     seen = log[-1].get("time") if log else None
+    seen = seen if isinstance(seen, int | float) else None
     saved = _newest_step(run.path / "checkpoints")
     state: Literal["complete", "training", "stopped"] = "stopped"
     if saved >= steps:

@@ -5,7 +5,9 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FlowkitWarning
 from ..export import check_images, check_writable, write_samples
 from ..interfaces.data import DataSpec
+from ..locks import exclusive
 from ..processes import launched
 from ..random import BLOCK
 from .draws import Draws
 from .memory import FittingBatches
 
 __all__ = ["SampleParts", "digest", "draw_to"]
+
+_DIGITS = 20
+"""How many characters a number takes in a text file."""
 
 
 def draw_to(
@@ -51,21 +57,24 @@ def draw_to(
         check_images(spec)
     if n < 1:
         raise ConfigError(f"a file takes at least 1 sample; got {n}")
-    _check_room(path, n, spec)
-    parts, processes, batches = SampleParts(path, facts), launched(), FittingBatches(size)
-    starts = range(0, n, size * math.ceil(BLOCK / size))  # a part of small batches holds several
-    if processes.is_main:
-        parts.open()
-    processes.wait()
-    for start in starts[processes.rank :: processes.world]:
-        if not parts.has(start):
-            samples = range(start, min(start + starts.step, n))
-            parts.add(start, torch.cat([x for _, x in batches.over(samples, draws.batch)]))
-    processes.wait()
-    if processes.is_main:
-        write_samples(path, n, parts.batches(starts, draws.y), spec)
-        parts.remove()
-    processes.wait()
+    processes = launched()
+    with exclusive(_beside(path, ".lock"), f"writing {path}") if processes.is_main else nullcontext():
+        parts = SampleParts(path, facts)
+        if processes.is_main:
+            parts.open(size * math.ceil(BLOCK / size))  # a part of small batches holds several
+            _check_room(path, n, spec, draws.dtype, parts.bytes)
+        processes.wait()
+        starts = range(0, n, parts.rows)
+        batches = FittingBatches(size)
+        for start in starts[processes.rank :: processes.world]:
+            samples = range(start, min(start + parts.rows, n))
+            if not parts.has(samples):
+                parts.add(start, torch.cat([x for _, x in batches.over(samples, draws.batch)]))
+        processes.wait()
+        if processes.is_main:
+            write_samples(path, n, parts.batches(starts, draws.y), spec)
+            parts.remove()
+        processes.wait()
 
 
 class SampleParts:
@@ -77,22 +86,41 @@ class SampleParts:
     """
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
-        self.folder = path.with_name(path.name + ".parts")
-        self._facts = json.dumps(facts, sort_keys=True, indent=1)
+        self.folder = _beside(path, ".parts")
+        self._facts = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def open(self) -> None:
-        """Make the folder, without what is in it of other samples."""
-        file = self.folder / "facts.json"
-        if file.is_file() and file.read_text(encoding="utf-8") == self._facts:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        file.write_text(self._facts, encoding="utf-8")
+    def open(self, rows: int) -> None:
+        """Make the folder, without what is in it of other samples.
 
-    def has(self, start: int) -> bool:
-        """Whether the part that begins with this sample is there, and can be read."""
+        Arguments:
+            rows: How many samples a part has, unless parts of these samples are there already.
+        """
         try:
-            return self._read(start) is not None
+            if self._held()["facts"] == self._facts:
+                return
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        if self.folder.exists():
+            text = f"{self.folder}: what is there is of other samples, or damaged, and is drawn anew"
+            warnings.warn(text, FlowkitWarning, stacklevel=2)
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        (self.folder / "facts.json").write_text(json.dumps({"facts": self._facts, "rows": rows}), encoding="utf-8")
+
+    @property
+    def rows(self) -> int:
+        """How many samples a part has."""
+        return int(self._held()["rows"])
+
+    @property
+    def bytes(self) -> int:
+        """What the parts take."""
+        return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+
+    def has(self, samples: range) -> bool:
+        """Whether the part of these samples is there, of that length, and can be read."""
+        try:
+            return len(self._read(samples.start)) == len(samples)
         except (OSError, SafetensorError):
             return False
 
@@ -117,21 +145,38 @@ class SampleParts:
         """Take the folder away."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _held(self) -> dict[str, Any]:
+        held: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
+        return held
+
     def _file(self, start: int) -> Path:
-        return self.folder / f"{start:012d}.safetensors"
+        return self.folder / f"{start:012d}-{self._facts[:16]}.safetensors"
 
     def _read(self, start: int) -> Tensor:
         return load_file(self._file(start))["x"]
 
 
-def _check_room(path: Path, n: int, spec: DataSpec) -> None:
-    """Refuse what the disk cannot hold, before any work is done."""
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    free, needed = shutil.disk_usage(there).free, 2 * 4 * n * math.prod(spec.event_shape)
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _check_room(path: Path, n: int, spec: DataSpec, dtype: torch.dtype, there: int) -> None:
+    """Refuse what the disk cannot hold, before any work is done.
+
+    Arguments:
+        path: Where to.
+        n: How many samples.
+        spec: Their shape.
+        dtype: Their type.
+        there: How many bytes of them are there already, in parts.
+    """
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    numbers, written = n * math.prod(spec.event_shape), _DIGITS if path.suffix.lower() == ".csv" else dtype.itemsize
+    free, needed = shutil.disk_usage(folder).free, numbers * (dtype.itemsize + written) - there
     if needed > free:
         raise ConfigError(
-            f"{n} samples take up to {_size(needed)} while they are put together, and {there} has {_size(free)}: draw "
-            f"fewer"
+            f"{n} samples (-n) take up to {_size(needed)}{' more' if there else ''} while they are put together, and "
+            f"{folder} has {_size(free)}: draw fewer, or choose another place with --out"
         )
 
 

@@ -61,6 +61,15 @@ def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 20
 
 
+def test_what_changes_when_a_run_goes_on_is_told(tmp_path):
+    flowkit("train", "moons", *TINY, "--no-report", cwd=tmp_path)
+    changed = [*TINY, "training.steps=30", "sampling.steps=5"]
+    output = flowkit("train", "moons", *changed, "--no-report", "--resume", cwd=tmp_path)
+    assert "training.steps: 20 -> 30\n" in output
+    assert "sampling.steps: 4 -> 5\n" in output
+    assert output.count("->") == 2
+
+
 def test_runs_are_listed_and_a_stopped_one_goes_on_with_the_command_it_is_given(tmp_path):
     assert "runs: there is no such folder" in flowkit("runs", cwd=tmp_path, code=2)
     flowkit("train", "moons", *TINY, "--no-report", cwd=tmp_path)

@@ -4,16 +4,19 @@ import csv
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import flowkit as fk
 from flowkit.export import write_samples
+from flowkit.locks import exclusive
 from flowkit.pipeline.draws import Draws
+from flowkit.pipeline.stream import SampleParts
 from flowkit.plugins import PluginManager, hookimpl
 
 N = 1500
@@ -109,9 +112,72 @@ def test_parts_of_other_samples_are_not_used(pipeline, starts, change, tmp_path)
         n = N - 1
     else:
         arguments = {"seed": {"seed": 1}, "sampling": {"steps": 5}, "labels": {"y": 1}}[change]
-    pipeline.sample_to(tmp_path / "x.npy", n, **arguments)
+    with pytest.warns(fk.FlowkitWarning, match=r"x\.npy\.parts: what is there is of other samples"):
+        pipeline.sample_to(tmp_path / "x.npy", n, **arguments)
     assert starts[3:] == [0, 512, 1024]
     assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(n, **arguments))
+
+
+def test_what_was_drawn_is_kept_when_batches_become_smaller(pipeline, starts, tmp_path):
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    pipeline.sample_to(tmp_path / "x.npy", N, batch_size=256)
+    assert starts[3:] == [1024, 1280]
+    assert np.allclose(np.load(tmp_path / "x.npy"), pipeline.sample(N), atol=1e-5)  # but for rounding
+
+
+def test_a_part_of_another_length_or_of_other_samples_is_drawn_again(pipeline, starts, tmp_path):
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    first, second = sorted((tmp_path / "x.npy.parts").glob("*.safetensors"))
+    save_file({"x": load_file(first)["x"][:-1].contiguous()}, first)
+    second.rename(second.with_name("000000000512-0123456789abcdef.safetensors"))
+    pipeline.sample_to(tmp_path / "x.npy", N)
+    assert starts[3:] == [0, 512, 1024]
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N))
+
+
+def test_one_process_at_a_time_writes_a_file(pipeline, tmp_path):
+    message = rf"process {os.getpid()} on .* is writing .*x\.npy: wait for it"
+    with exclusive(tmp_path / "x.npy.lock", "busy"), pytest.raises(fk.ConfigError, match=message):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    pipeline.sample_to(tmp_path / "x.npy", N)
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".csv"])
+def test_a_file_that_cannot_be_written_to_its_end_leaves_none_and_keeps_what_was_drawn(
+    pipeline, suffix, tmp_path, monkeypatch
+):
+    batches = SampleParts.batches
+
+    def full(self, *arguments):
+        yield next(batches(self, *arguments))
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / f"x{suffix}"
+    with monkeypatch.context() as patch:
+        patch.setattr(SampleParts, "batches", full)
+        with pytest.raises(OSError, match="No space left"):
+            pipeline.sample_to(file, N)
+    assert os.listdir(tmp_path) == [f"{file.name}.parts"]
+    cost = fk.Cost()
+    pipeline.sample_to(file, N, cost=cost)
+    assert cost.batches == 0
+
+
+def test_room_is_asked_for_what_is_not_yet_drawn(pipeline, starts, tmp_path, monkeypatch):
+    """Twice N points of two numbers in float32, of which 1,024 are there already."""
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    missing = 2 * N * 2 * 4 - 1024 * 2 * 4
+    for free in (missing - 1000, missing):  # the parts have headers
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free < missing:
+            with pytest.raises(fk.ConfigError, match=r"1500 samples \(-n\) take up to .* more .* choose another place"):
+                pipeline.sample_to(tmp_path / "x.npy", N)
+        else:
+            pipeline.sample_to(tmp_path / "x.npy", N)
 
 
 def test_a_part_that_was_cut_short_is_drawn_again(pipeline, starts, tmp_path):
