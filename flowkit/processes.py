@@ -4,17 +4,20 @@ import atexit
 import gc
 import os
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, FlowkitWarning
 
 __all__ = ["Processes", "check_devices", "check_launch", "launched"]
 
 _TURN = 5.0
 """Seconds that a process which fails leaves the others to say the same before it."""
+_ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m flowkit ..."
+"""A launch of two processes on CPUs, which `accelerate launch` does not start on a machine without MPI."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,26 @@ def check_launch(world: int) -> None:
         )
     if world > 1:
         _part_at_exit()
+    elif _several_were_asked_for():
+        warnings.warn(
+            "one process trains, though `accelerate launch` seems to be asked for several (it sets MASTER_ADDR and no "
+            f"WORLD_SIZE): it starts them on GPUs, with --multi_gpu; on CPUs take `{_ON_CPUS}`",
+            FlowkitWarning,
+            stacklevel=2,
+        )
+
+
+def _several_were_asked_for() -> bool:
+    """Whether `accelerate launch` was asked for several processes, and has started one here.
+
+    On CPUs it prepares the others' meeting and leaves it to MPI to start them. The dynamo mode tells of its launch, but
+    MASTER_ADDR may be the shell's own, so this is no certainty.
+    """
+    return {
+        "ACCELERATE_DYNAMO_MODE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    } <= os.environ.keys() and "WORLD_SIZE" not in os.environ
 
 
 def _stays_on_cpu() -> bool:

@@ -53,13 +53,14 @@ def train(
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
-    console = Console(highlight=False, soft_wrap=True, quiet=not launched().is_main)
+    processes = launched()
+    console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
     pipeline = Pipeline(settled, plugins)
     parts = settled.components
     console.print(
         f"{parts['data'].name}: {parts['path'].name} path, {parts['network'].name} network "
         f"({sum(p.numel() for p in pipeline.model.parameters()):,} weights), {parts['loss'].name} loss, "
-        f"{settled.training.steps} steps"
+        f"{settled.training.steps} steps" + (f", {processes.world} processes" if processes.world > 1 else "")
     )
     if resume and latest_checkpoint(folder) is None:
         console.print("this run has no checkpoint yet: starting from the first step")
