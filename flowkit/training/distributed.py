@@ -39,6 +39,12 @@ def check_plain(accelerator: Accelerator) -> None:
             f"the launch asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps: set "
             f"training.accumulate instead; training.batch_size stays what one optimizer step takes"
         )
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()  # a launch that asks for nothing says no
+    if precision not in ("no", accelerator.mixed_precision):
+        raise ConfigError(
+            f"the launch asks for mixed precision {precision}, and training.mixed_precision is "
+            f"{accelerator.mixed_precision}: say it there (no, fp16, bf16), not in the launch"
+        )
 
 
 def check_shardable(settings: TrainingSettings) -> None:

@@ -82,12 +82,23 @@ def test_a_batch_that_has_no_equal_pieces_is_refused(tmp_path):
     [
         ("ACCELERATE_USE_FSDP", "true", "asks for FSDP, which training does not support"),
         ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", r"set training\.accumulate instead"),
+        (
+            "ACCELERATE_MIXED_PRECISION",
+            "bf16",
+            r"precision bf16, and training\.mixed_precision is no: .* \(no, fp16, bf16",
+        ),
     ],
 )
 def test_a_launch_that_would_train_something_else_is_refused(variable, value, message, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, value)
     with pytest.raises(fk.ConfigError, match=message):
         builder().build().fit(tmp_path / "run")
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_launch_may_ask_for_the_precision_that_is_set_or_for_none(precision, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+    builder(steps=2, mixed_precision="bf16").build().fit(tmp_path / "run")
 
 
 # The random numbers of a share.
