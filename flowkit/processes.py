@@ -3,26 +3,32 @@
 import atexit
 import gc
 import os
+import threading
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from .errors import ConfigError, FlowkitWarning
+from .errors import ConfigError, FlowkitError, FlowkitWarning
 
 __all__ = ["Processes", "check_devices", "check_launch", "launched"]
 
 _TURN = 5.0
 """Seconds that a process which fails leaves the others to say the same before it."""
+_PATIENCE = 60.0
+"""Seconds that processes which begin wait for the others without a word."""
+_MPI = ("PMI", "OMPI_COMM_WORLD", "MV2_COMM_WORLD")
+"""What the variables of an MPI launch begin with, in which Accelerate finds rank and size on CPUs."""
 _ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m flowkit ..."
 """A launch of two processes on CPUs, which `accelerate launch` does not start on a machine without MPI."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Where a process stands among those that were launched together, by `accelerate launch` or `torchrun`.
+    """Where a process stands among those launched together: by `accelerate launch`, `torchrun`, or MPI on CPUs.
 
     Arguments:
         rank: The index of this one.
@@ -42,9 +48,22 @@ class Processes:
         from accelerate import PartialState
 
         check_devices()
-        state = PartialState(cpu=_stays_on_cpu())
+        with _meeting(self.world):
+            state = PartialState(cpu=_stays_on_cpu())
         check_launch(state.num_processes)
         return state
+
+    def meet(self) -> None:
+        """Wait until every process has begun.
+
+        Raises:
+            ConfigError: They cannot work together here.
+            FlowkitError: Some have not begun within Accelerate's time limit, half an hour.
+        """
+        if self.world > 1:
+            assert self._state is not None  # the group is made
+        else:
+            check_devices()
 
     @property
     def device(self) -> str | None:
@@ -84,7 +103,30 @@ class Processes:
 
 def launched() -> Processes:
     """The processes that the launcher has started. Imports neither torch nor accelerate."""
+    if "WORLD_SIZE" not in os.environ and _stays_on_cpu():
+        for name in _MPI:
+            if (world := int(os.environ.get(f"{name}_SIZE", "1"))) > 1:
+                return Processes(int(os.environ.get(f"{name}_RANK", "0")), world)
     return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+@contextmanager
+def _meeting(world: int) -> Iterator[None]:
+    """Say in here what is waited for, and who has not come."""
+    import torch.distributed as dist
+
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    message = f"still waiting for the {world} processes of the launch to meet at {place}"
+    notice = threading.Timer(_PATIENCE, warnings.warn, (message, FlowkitWarning))
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    except dist.DistError as error:
+        reason = str(error).splitlines()[0]
+        raise FlowkitError(f"the {world} processes of the launch did not meet at {place}: {reason}") from error
+    finally:
+        notice.cancel()
 
 
 def check_devices() -> None:
@@ -118,10 +160,8 @@ def check_launch(world: int) -> None:
     """
     started = launched().world
     if started != world:
-        raise ConfigError(
-            f"{started} processes were launched, and Accelerate sees {world}: on a machine without GPUs set "
-            f"ACCELERATE_USE_CPU=true"
-        )
+        advice = "launch with torchrun" if _stays_on_cpu() else "on a machine without GPUs set ACCELERATE_USE_CPU=true"
+        raise ConfigError(f"{started} processes were launched, and Accelerate sees {world}: {advice}")
     if world > 1:
         _part_at_exit()
     elif _several_were_asked_for():
@@ -147,9 +187,7 @@ def _several_were_asked_for() -> bool:
 
 
 def _stays_on_cpu() -> bool:
-    from accelerate.utils import parse_flag_from_env
-
-    return bool(parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "t", "yes", "y", "on")  # as Accelerate
 
 
 @cache

@@ -26,7 +26,7 @@ from ..interfaces.loss import Loss
 from ..interfaces.source import Source
 from ..model import Model
 from ..plugins import PluginManager, installed_plugins
-from ..processes import check_devices, check_launch
+from ..processes import check_launch, launched
 from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
@@ -89,7 +89,7 @@ class Trainer:
         config: Mapping[str, Any] | None = None,
         plugins: PluginManager | None = None,
     ) -> None:
-        check_devices()
+        launched().meet()
         AcceleratorState._reset_state()  # another training in this process may have had another precision
         # Buffers that every pass sends would be waited for where one process alone draws samples.
         alike = DistributedDataParallelKwargs(broadcast_buffers=False)

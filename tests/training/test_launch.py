@@ -1,13 +1,19 @@
 """Launches that start other processes than they were asked for, or tell them nothing of one another."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 
+import accelerate
 import pytest
+import torch.distributed as dist
 from command import flowkit
 
 import flowkit as fk
+from flowkit import processes
+from flowkit.processes import Processes
 
 SHORT = ["training.steps=4", "training.batch_size=32", "--no-report"]
 SIMPLE = {"ACCELERATE_DYNAMO_MODE": "default", "ACCELERATE_USE_CPU": "True"}
@@ -70,3 +76,65 @@ def test_one_process_where_several_were_asked_for_is_warned_of_in_one_line(launc
         fk.FlowkitWarning, match=r"one process trains, though `accelerate launch`.*`ACCELERATE.*torchrun"
     ):
         tiny.build().fit(tmp_path / "run")
+
+
+# MPI, played by hand: Accelerate finds its processes on CPUs by themselves.
+
+
+def by_mpi(rank, port, folder):
+    """Begin the process of a rank of two, as MPI does."""
+    variables = MEETING | {"MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    environment = os.environ | variables | {"PMI_SIZE": "2", "PMI_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "flowkit", "train", "moons", "--out", "run", *SHORT]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+@pytest.mark.slow
+def test_two_processes_that_mpi_starts_train_together_and_the_first_speaks(tmp_path):
+    port = free_port()
+    started = [by_mpi(rank, port, tmp_path) for rank in (0, 1)]
+    (first, warned), (second, _) = [process.communicate(timeout=200) for process in started]
+    assert [process.returncode for process in started] == [0, 0], warned
+    assert first.splitlines()[0].endswith("4 steps, 2 processes")
+    assert second == ""
+
+
+@pytest.mark.parametrize("name", ["PMI", "OMPI_COMM_WORLD", "MV2_COMM_WORLD"])
+def test_a_launch_by_mpi_is_known_where_accelerate_knows_it(name, launched):
+    launched({f"{name}_SIZE": "4", f"{name}_RANK": "3"})
+    assert processes.launched() == Processes(0, 1)
+    launched({"ACCELERATE_USE_CPU": "true"})
+    assert processes.launched() == Processes(3, 4)
+    launched({"WORLD_SIZE": "2", "RANK": "1"})
+    assert processes.launched() == Processes(1, 2)
+
+
+def test_processes_that_are_missing_are_told_of_in_one_line(launched, tiny, tmp_path, monkeypatch):
+    launched(MEETING | {"PMI_SIZE": "2", "PMI_RANK": "0", "ACCELERATE_USE_CPU": "true"})
+    monkeypatch.setattr(processes, "_PATIENCE", 0.0)
+    monkeypatch.setattr(accelerate, "PartialState", never_complete)
+    message = r"the 2 processes of the launch did not meet at 127\.0\.0\.1:29500: Timed out .* 1/2 clients joined\."
+    with (
+        pytest.warns(fk.FlowkitWarning, match=r"still waiting for the 2 processes .* 127\.0\.0\.1:29500"),
+        pytest.raises(fk.FlowkitError, match=f"{message}$"),
+    ):
+        tiny.build().fit(tmp_path / "run")
+
+
+def never_complete(cpu):
+    """What Accelerate does after its time limit."""
+    threading.Event().wait(0.3)
+    raise dist.DistStoreError("Timed out after 1801 seconds waiting for clients. 1/2 clients joined.\nraised from here")
+
+
+def test_advice_that_is_followed_already_is_not_given(launched):
+    launched({"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"})
+    with pytest.raises(fk.ConfigError, match="2 processes were launched, and Accelerate sees 1: launch with torchrun"):
+        processes.check_launch(1)
+
+
+def free_port():
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return place.getsockname()[1]
