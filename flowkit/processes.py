@@ -22,6 +22,9 @@ _PATIENCE = 60.0
 """Seconds that processes which begin wait for the others without a word."""
 _MPI = ("PMI", "OMPI_COMM_WORLD", "MV2_COMM_WORLD")
 """What the variables of an MPI launch begin with, in which Accelerate finds rank and size on CPUs."""
+_STARTERS = {"SLURM_STEP_NUM_TASKS": "srun"} | {f"{name}_SIZE": "MPI" for name in _MPI}
+"""Who starts processes without telling Accelerate, by the variable that says how many. (SLURM_NTASKS is that of a whole
+allocation: the script of `sbatch` has it, and a shell, which are alone.)"""
 _ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m flowkit ..."
 """A launch of two processes on CPUs, which `accelerate launch` does not start on a machine without MPI."""
 
@@ -64,6 +67,7 @@ class Processes:
             assert self._state is not None  # the group is made
         else:
             check_devices()
+            _check_alone()
 
     @property
     def device(self) -> str | None:
@@ -145,6 +149,21 @@ def check_devices() -> None:
             f"{here} processes were launched on this machine, and PyTorch sees {gpus} GPU{'s' * (gpus > 1)}: launch "
             f"one for each, or set ACCELERATE_USE_CPU=true"
         )
+
+
+def _check_alone() -> None:
+    """Refuse to be one of several that think themselves alone, and would train the same run in one folder.
+
+    A shell that `srun --pty` gives is let be, and so is what has WORLD_SIZE=1.
+    """
+    if not {"WORLD_SIZE", "SLURM_PTY_PORT"}.isdisjoint(os.environ):
+        return
+    for name, starter in _STARTERS.items():
+        if (tasks := os.environ.get(name, "1")).isdigit() and int(tasks) > 1:
+            raise ConfigError(
+                f"{starter} started {tasks} processes that know nothing of one another: let it start one a machine, "
+                f"with torchrun or accelerate launch in it; for runs of their own, each in its folder, unset {name}"
+            )
 
 
 def check_launch(world: int) -> None:

@@ -1,6 +1,7 @@
 """Launches that start other processes than they were asked for, or tell them nothing of one another."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -132,6 +133,40 @@ def test_advice_that_is_followed_already_is_not_given(launched):
     launched({"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"})
     with pytest.raises(fk.ConfigError, match="2 processes were launched, and Accelerate sees 1: launch with torchrun"):
         processes.check_launch(1)
+
+
+TASK = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
+"""What a task of `srun -n 2` has."""
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (TASK, "srun started 2 processes that know nothing of one another: .* torchrun .* unset SLURM_STEP_NUM_TASKS"),
+        (TASK | SIMPLE, "srun started 2 processes"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "MPI started 2 processes .* unset OMPI_COMM_WORLD_SIZE"),
+    ],
+)
+def test_processes_that_take_themselves_for_the_only_one_are_refused(variables, message, launched, tmp_path):
+    launched(variables)
+    said = flowkit("train", "moons", "--out", "run", *SHORT, cwd=tmp_path, code=2)
+    assert re.search(message, said.splitlines()[-1])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"},  # the script of sbatch
+        {"SLURM_NTASKS": "2"},  # a shell of salloc
+        TASK | {"SLURM_STEP_NUM_TASKS": "1"},
+        TASK | {"SLURM_PTY_PORT": "40000"},  # a shell of srun --pty
+        TASK | {"WORLD_SIZE": "1", "RANK": "0"},
+    ],
+)
+def test_a_process_that_is_alone_in_an_allocation_trains(variables, launched, tiny, tmp_path):
+    launched(variables)
+    tiny.build().fit(tmp_path / "run")
 
 
 def free_port():
