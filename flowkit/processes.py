@@ -3,10 +3,11 @@
 import atexit
 import gc
 import os
+import shlex
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -73,6 +74,15 @@ class Processes:
     def device(self) -> str | None:
         """Where the models of this process go; None for one process alone, which may choose."""
         return str(self._state.device) if self.world > 1 else None
+
+    def again(self, command: Sequence[str]) -> str:
+        """What starts a command of flowkit in as many processes; those of several machines take the launch they had."""
+        if self.world == 1:
+            return shlex.join(["flowkit", *command])
+        if int(os.environ.get("LOCAL_WORLD_SIZE", "1")) < self.world:
+            return f"(launched as before) {shlex.join(['flowkit', *command])}"
+        where = "ACCELERATE_USE_CPU=true " if _stays_on_cpu() else ""
+        return where + shlex.join(["torchrun", "--nproc_per_node", str(self.world), "-m", "flowkit", *command])
 
     def take_turn(self) -> None:
         """Wait, before this process says why it fails, until the first has said it, if it fails of the same.

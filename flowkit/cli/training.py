@@ -71,7 +71,7 @@ def train(
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])
     except TrainingInterrupted as error:
         options = ["--out", str(folder), "--resume", *(["--no-report"] if no_report else [])]
-        again = shlex.join(["flowkit", "train", config, *(overrides or []), *options])
+        again = processes.again(["train", config, *(overrides or []), *options])
         error.args = (f"{error}\ngo on with: {again}",)
         raise
     if launched().is_main:

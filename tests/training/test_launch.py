@@ -79,6 +79,22 @@ def test_one_process_where_several_were_asked_for_is_warned_of_in_one_line(launc
         tiny.build().fit(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("variables", "command"),
+    [
+        ({}, "flowkit train 'my run.yaml'"),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "torchrun --nproc_per_node 2 -m flowkit train 'my run.yaml'"),
+        ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, "(launched as before) flowkit train 'my run.yaml'"),
+    ],
+)
+def test_a_command_is_given_with_the_launch_of_one_machine(variables, command, launched):
+    launched(variables)
+    assert processes.launched().again(["train", "my run.yaml"]) == command
+    launched({"ACCELERATE_USE_CPU": "true"})
+    prefix = "ACCELERATE_USE_CPU=true " if command.startswith("torchrun") else ""
+    assert processes.launched().again(["train", "my run.yaml"]) == prefix + command
+
+
 # MPI, played by hand: Accelerate finds its processes on CPUs by themselves.
 
 
