@@ -1,11 +1,18 @@
-"""Ctrl-C and SIGTERM, held back until a step is whole."""
+"""Ctrl-C and SIGTERM, held back until a step is whole; and how several processes agree to stop after one step."""
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interrupt"]
+import torch
+from accelerate import Accelerator
+
+__all__ = ["Agreement", "Interrupt"]
+
+_SECONDS = 3.0
+"""How often processes ask one another for signals: a launcher kills 30 seconds after SIGTERM, checkpoint or not."""
 
 
 class Interrupt:
@@ -33,3 +40,39 @@ class Interrupt:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+
+
+class Agreement:
+    """Processes ask one another for signals, after the same steps: one is often sent to a single process.
+
+    A process cannot ask when its own clock says so, for the others would not answer then. So with each question they
+    tell how long their steps took, and the slowest decides after how many the next one comes.
+
+    Arguments:
+        accelerator: Of the processes.
+        most: Steps of which every multiple is asked after, however fast they are.
+        step: How many steps are done.
+    """
+
+    def __init__(self, accelerator: Accelerator, most: int, step: int) -> None:
+        self._accelerator, self._most = accelerator, most
+        self._asked, self._since, self._next = step, time.perf_counter(), step + 1
+
+    def signal(self, step: int, mine: int) -> int:
+        """The signal that has come to some process, 0 for none, or if it is not asked after this step.
+
+        Arguments:
+            step: How many steps are done.
+            mine: The signal that has come to this process.
+        """
+        if self._accelerator.num_processes == 1:
+            return mine
+        if step < self._next:
+            return 0
+        pace = (time.perf_counter() - self._since) / (step - self._asked)
+        told = torch.tensor([[float(mine), pace]], device=self._accelerator.device)
+        found, slowest = self._accelerator.gather(told).amax(0).tolist()
+        self._asked, self._since = step, time.perf_counter()
+        soon = max(1, int(_SECONDS / max(slowest, 1e-6)))
+        self._next = min(step + soon, step - step % self._most + self._most)
+        return int(found)

@@ -42,7 +42,7 @@ from .distributed import (
 )
 from .ema import EMA
 from .hooks import TrainingHooks
-from .interrupt import Interrupt
+from .interrupt import Agreement, Interrupt
 from .pairs import Pairs
 from .state import ResumableState
 from .stepping import Stepping
@@ -214,6 +214,7 @@ class Trainer:
         self.model.train()
         logged_at, logged_step = time.perf_counter(), self.step
         shown_at = logged_at
+        agreement = Agreement(self.accelerator, settings.log_every, self.step)
         while self.step < settings.steps:
             self._losses.append(self._train_step(*next(self.pairs)))
             self.step += 1
@@ -232,7 +233,7 @@ class Trainer:
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
-            stopped = 0 if last else self._stop_signal(interrupt)
+            stopped = 0 if last else agreement.signal(self.step, interrupt.signal or 0)
             saving = last or stopped or self.step % settings.checkpoint_every == 0
             if saving or logging or self.accelerator.num_processes == 1:
                 self._note_written(state, wait=bool(saving))
@@ -284,15 +285,6 @@ class Trainer:
         if settings.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * self.step / settings.steps))
         return rate
-
-    def _stop_signal(self, interrupt: Interrupt) -> int:
-        """The signal to stop at, 0 for none. Processes agree on it, for all of them must stop at one step."""
-        if self.accelerator.num_processes == 1:
-            return interrupt.signal or 0
-        if self.step % self.settings.log_every:
-            return 0
-        mine = torch.tensor([interrupt.signal or 0], device=self.accelerator.device)
-        return int(self.accelerator.gather(mine).max())
 
     def _fetch_losses(self) -> None:
         """Fetch the losses since the last time, averaged over processes; the one place that waits for the device."""
