@@ -129,6 +129,11 @@ def _meeting(world: int) -> Iterator[None]:
     """Say in here what is waited for, and who has not come."""
     import torch.distributed as dist
 
+    if _stays_on_cpu() and "MASTER_ADDR" not in os.environ and not dist.is_initialized():
+        raise ConfigError(
+            f"{world} processes were launched without MASTER_ADDR: set it for all of them, to the address of the first "
+            f"one's machine, such as 127.0.0.1 if there is but one"
+        )
     place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     message = f"still waiting for the {world} processes of the launch to meet at {place}"
     notice = threading.Timer(_PATIENCE, warnings.warn, (message, FlowkitWarning))
@@ -170,9 +175,10 @@ def _check_alone() -> None:
         return
     for name, starter in _STARTERS.items():
         if (tasks := os.environ.get(name, "1")).isdigit() and int(tasks) > 1:
+            on_cpus = ", or on CPUs set ACCELERATE_USE_CPU=true" if starter == "MPI" else ""
             raise ConfigError(
                 f"{starter} started {tasks} processes that know nothing of one another: let it start one a machine, "
-                f"with torchrun or accelerate launch in it; for runs of their own, each in its folder, unset {name}"
+                f"with torchrun or accelerate launch in it{on_cpus}; for runs apart, each in its folder, unset {name}"
             )
 
 

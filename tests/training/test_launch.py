@@ -145,6 +145,12 @@ def never_complete(cpu):
     raise dist.DistStoreError("Timed out after 1801 seconds waiting for clients. 1/2 clients joined.\nraised from here")
 
 
+def test_processes_without_a_place_to_meet_are_refused(launched, tiny, tmp_path):
+    launched({"PMI_SIZE": "2", "PMI_RANK": "0", "ACCELERATE_USE_CPU": "true"})
+    with pytest.raises(fk.ConfigError, match=r"^2 processes were launched without MASTER_ADDR: set it for all of them"):
+        tiny.build().fit(tmp_path / "run")
+
+
 def test_advice_that_is_followed_already_is_not_given(launched):
     launched({"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"})
     with pytest.raises(fk.ConfigError, match="2 processes were launched, and Accelerate sees 1: launch with torchrun"):
@@ -160,7 +166,10 @@ TASK = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
     [
         (TASK, "srun started 2 processes that know nothing of one another: .* torchrun .* unset SLURM_STEP_NUM_TASKS"),
         (TASK | SIMPLE, "srun started 2 processes"),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "MPI started 2 processes .* unset OMPI_COMM_WORLD_SIZE"),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "2"},
+            "MPI started 2 processes .* on CPUs set ACCELERATE_USE_CPU=true; .* unset OMPI_COMM_WORLD_SIZE",
+        ),
     ],
 )
 def test_processes_that_take_themselves_for_the_only_one_are_refused(variables, message, launched, tmp_path):
