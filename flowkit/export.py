@@ -125,9 +125,9 @@ def _write_npz(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> Non
 
 
 def _write_safetensors(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
-    from safetensors.torch import save_file
+    from .files import save_tensors
 
-    save_file(_gathered(batches), path)
+    save_tensors(_gathered(batches), path)
 
 
 def _gathered(batches: "Labelled") -> "dict[str, Tensor]":

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..interfaces.data import DataSource, DataSpec, Normalization
+from ..interfaces.data import Dataset, DataSource, DataSpec, Normalization
 from ..training.checkpoint import Checkpoint
 
 __all__ = ["data_mean", "facts_of", "from_facts"]
 
 
-def facts_of(spec: DataSpec, normalization: Normalization) -> dict[str, Any]:
-    """What `state.json` says of the data: enough to build the model again without them."""
+def facts_of(data: DataSource, normalization: Normalization) -> dict[str, Any]:
+    """What `state.json` says of the data: enough to build the model again without them, and how many there are."""
+    spec = data.spec
     return {
         "data": ({"paired": True} if spec.paired else {})
         | {
@@ -25,6 +26,7 @@ def facts_of(spec: DataSpec, normalization: Normalization) -> dict[str, Any]:
             "shift": normalization.shift.tolist(),
             "scale": normalization.scale.tolist(),
         }
+        | ({"points": len(data)} if isinstance(data, Dataset) else {})
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from .facts import data_mean, facts_of, from_facts
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
 from .naming import rename
 from .parts import build_network, build_parts, build_sampler, known_of
-from .provenance import check_provenance, provenance, qualified, without_lost_callbacks
+from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
 from .resume import check_same
 from .run import KeptConfig, MetricsLog, RunFolder
 from .stream import digest, draw_to
@@ -48,8 +48,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
+_ATTEMPTS = 5
+"""How often a checkpoint may be taken away while it is read."""
 _PILOTS = 64
 """Samples that a grid may look at before it is laid."""
+
+
+class _TakenAway(Exception):
+    """A checkpoint is no longer there."""
 
 
 class Pipeline:
@@ -144,9 +150,12 @@ class Pipeline:
 
         run = RunFolder(folder)
         run.check_free(resume, overwrite)
-        stored = self.config | {"provenance": provenance(self._config)}
+        identity: str | None = identify(self.config)
         if resume:
-            check_same(run.read_config(), stored)
+            before = run.read_config()
+            check_same(before, self.config)
+            identity = identity_of(before)
+        stored = self.config | {"provenance": provenance(self._config, identity)}
         if not (resume and latest_checkpoint(run.path)):
             self._begin_anew()
         configured = build(self._config.callbacks, self._registry, "callbacks", **known_of(self.spec))
@@ -159,7 +168,7 @@ class Pipeline:
             self._config.training,
             run.path,
             [KeptConfig(run, stored), MetricsLog(run), *configured, *callbacks],
-            facts_of(self.spec, self.normalization),
+            facts_of(self.data, self.normalization) | ({"run": identity} if identity else {}),
             stored,
             self._plugins,
         )
@@ -206,12 +215,16 @@ class Pipeline:
         given = run.read_config()
         given = without_lost_callbacks(given, plugins)
         check_provenance(given, plugins, objects)
-        checkpoint = usable_checkpoint(run.path)
-        if checkpoint is None:
-            raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
         config = read_config(qualified(given, plugins) | objects, plugins, may_be_absent=("data", "callbacks"))
-        pipeline = cls(config, plugins, *from_facts(checkpoint))
-        pipeline.load_weights(checkpoint)
+        for _ in range(_ATTEMPTS):
+            checkpoint = usable_checkpoint(run.path, identity_of(given))
+            if checkpoint is None:
+                raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
+            with suppress(_TakenAway):
+                pipeline = cls._of(checkpoint, config, plugins)
+                break
+        else:
+            raise CheckpointError(f"{run.path}: checkpoints are taken away faster than they can be read")
         pipeline._trained = True
         pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         tell(
@@ -224,6 +237,17 @@ class Pipeline:
                 resumes_training=False,
             ),
         )
+        return pipeline
+
+    @classmethod
+    def _of(cls, checkpoint: Checkpoint, config: Config, plugins: PluginManager) -> "Pipeline":
+        try:
+            pipeline = cls(config, plugins, *from_facts(checkpoint))
+            pipeline.load_weights(checkpoint)
+        except CheckpointError as error:
+            if not checkpoint.folder.exists():  # a run that trains has newer ones by now
+                raise _TakenAway from error
+            raise
         return pipeline
 
     def load_weights(self, checkpoint: Checkpoint) -> None:

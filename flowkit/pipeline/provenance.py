@@ -1,5 +1,7 @@
 """Which package every component of a run came from, written down and asked for again."""
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +12,24 @@ from ..errors import ConfigError, FlowkitError, FlowkitWarning, Problem
 from ..plugins.api import PLUGIN_API
 from ..plugins.manager import PluginManager
 
-__all__ = ["check_provenance", "provenance", "qualified"]
+__all__ = ["check_provenance", "identify", "identity_of", "provenance", "qualified"]
 
 
-def provenance(config: Config) -> dict[str, Any]:
+def identify(config: Mapping[str, Any]) -> str:
+    """A name for the runs that are started with a configuration, by which their checkpoints are known."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def identity_of(given: Mapping[str, Any]) -> str | None:
+    """The name that a run was given when it was started; None for one that is older than such names."""
+    recorded = given.get("provenance")
+    found = recorded.get("run") if isinstance(recorded, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def provenance(config: Config, identity: str | None = None) -> dict[str, Any]:
     """The versions behind a configuration: of Python packages, of the plugin API, and of every component,
-    `kind/name` to `distribution version`.
+    `kind/name` to `distribution version`; and the name of the run, if it has one.
     """
     components = {
         f"{choice.kind}/{choice.name}": f"{choice.entry.distribution} {choice.entry.version}"
@@ -23,7 +37,8 @@ def provenance(config: Config) -> dict[str, Any]:
         if choice.entry is not None
     }
     packages = {name: _version(name) for name in ("flowkit-torch", "torch", "accelerate")}
-    return {"packages": packages, "plugin_api": PLUGIN_API, "components": dict(sorted(components.items()))}
+    named = {"run": identity} if identity else {}
+    return named | {"packages": packages, "plugin_api": PLUGIN_API, "components": dict(sorted(components.items()))}
 
 
 def check_provenance(

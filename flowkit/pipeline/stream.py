@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import ConfigError, FlowkitWarning
 from ..export import check_images, check_writable, write_samples
+from ..files import save_tensors
 from ..interfaces.data import DataSpec
 from ..locks import exclusive
 from ..processes import launched
@@ -127,7 +128,7 @@ class SampleParts:
     def add(self, start: int, x: Tensor) -> None:
         """Keep a part: whole or not at all."""
         partial = self._file(start).with_suffix(".partial")
-        save_file({"x": x.contiguous()}, partial)
+        save_tensors({"x": x.contiguous()}, partial)
         descriptor = os.open(partial, os.O_RDONLY)
         try:
             os.fsync(descriptor)

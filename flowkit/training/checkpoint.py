@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError, FlowkitWarning
+from ..files import save_tensors
 
 __all__ = [
     "Checkpoint",
@@ -110,6 +111,18 @@ class Checkpoint:
             if not same:
                 raise self._unusable(path, "is damaged: it is not what was written")
 
+    def check_place(self, identity: str | None) -> None:
+        """Compare what it says of itself with where it is.
+
+        Raises:
+            CheckpointError: It is of another step than its name says, or of another run.
+        """
+        state = self.state()
+        if state.get("step") != self.step:
+            raise CheckpointError(f"{self.folder} is the checkpoint of step {state.get('step')} under another name")
+        if identity and state.get("run", identity) != identity:
+            raise CheckpointError(f"{self.folder} is a checkpoint of another run")
+
     def _unusable(self, path: Path, reason: str) -> CheckpointError:
         return CheckpointError(f"{path} {reason}")
 
@@ -120,10 +133,14 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
     return Checkpoint(found[-1]) if found else None
 
 
-def usable_checkpoint(run: Path) -> Checkpoint | None:
+def usable_checkpoint(run: Path, identity: str | None = None) -> Checkpoint | None:
     """The newest checkpoint of a run whose files are what was written; None if there is none at all.
 
-    A damaged one is passed over with a warning.
+    A damaged one, or one of another run, is passed over with a warning.
+
+    Arguments:
+        run: The run folder.
+        identity: What its checkpoints have in `state.json` as `run`, if they have that.
 
     Raises:
         CheckpointError: All that there are are damaged.
@@ -133,6 +150,7 @@ def usable_checkpoint(run: Path) -> Checkpoint | None:
         checkpoint = Checkpoint(folder)
         try:
             checkpoint.verify()
+            checkpoint.check_place(identity)
         except CheckpointError as error:
             reasons.append(str(error))
             continue
@@ -177,23 +195,34 @@ def save_checkpoint(
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         for name, content in tensors.items():
-            save_file(_separate(content), partial / f"{name}.safetensors")
+            save_tensors(_separate(content), partial / f"{name}.safetensors")
         (partial / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         files = sorted(partial.iterdir())
         sums = "".join(f"{_digest(path)}  {path.name}\n" for path in files)
         (partial / _SUMS).write_text(sums, encoding="ascii")
         for path in (*files, partial / _SUMS, partial):
             sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         partial.rename(folder)
         sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"{folder}: could not be written ({error}); earlier checkpoints are untouched") from error
-    for old in _checkpoints(folder.parent)[:-keep]:
-        if old != folder:
-            shutil.rmtree(old, ignore_errors=True)
+    # Those after it were passed over when this training began, and count for nothing.
+    until_now = [checkpoint for checkpoint in _checkpoints(folder.parent) if Checkpoint(checkpoint).step <= step]
+    for old in until_now[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
     return Checkpoint(folder)
+
+
+def _clear(place: Path) -> None:
+    """Make way for a checkpoint; what cannot be removed is moved aside."""
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+    if place.exists():
+        place.rename(place.with_name(place.name + ".damaged"))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -117,9 +117,8 @@ class ResumableState:
             ) from error
 
     def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
-        for fact, now in self.facts.items():
-            if facts[fact] != now:
-                raise ConfigError(f"{fact}: the run was started with other data: {_unlike(facts[fact], now)}")
+        if unlike := _unlike(facts["data"], self.facts["data"]):
+            raise ConfigError(f"data: the run was started with other data: {unlike}")
         rows = self.sharding.rows if self.sharding else None
         weights = checkpoint.tensors("model", rows)
         self.model.load_state_dict(self.sharding.whole_weights(weights) if self.sharding else weights)
@@ -170,5 +169,7 @@ class ResumableState:
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The facts that differ, in words."""
-    return ", ".join(f"{key} was {value} and is {now[key]}" for key, value in before.items() if value != now[key])
+    """The facts that differ, in words; those that are younger than the run are left aside."""
+    return ", ".join(
+        f"{key} was {value} and is {now.get(key)}" for key, value in before.items() if value != now.get(key)
+    )

@@ -173,7 +173,7 @@ class Trainer:
         devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(devices), suitable_threads(self.model), Interrupt() as interrupt:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
-            if resume and (checkpoint := usable_checkpoint(self.folder)):
+            if resume and (checkpoint := usable_checkpoint(self.folder, self.resumable.facts.get("run"))):
                 self._restore(checkpoint)
             with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, Accelerate has not
                 warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)

@@ -97,7 +97,8 @@ def test_all_of_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path, mon
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_words(run, tmp_path):
-    save_checkpoint(run, 30, {"ema": {"w": torch.ones(2)}}, json.loads(state_of(run)), keep=3)
+    state = json.loads(state_of(run)) | {"step": 30}
+    save_checkpoint(run, 30, {"ema": {"w": torch.ones(2)}}, state, keep=3)
     with pytest.raises(fk.CheckpointError, match="its weights do not fit the network"):
         fk.Pipeline.load(run)
 

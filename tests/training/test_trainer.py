@@ -181,7 +181,7 @@ def test_checkpoints_rotate_and_a_failed_one_leaves_the_others(tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("flowkit.training.checkpoint.save_file", full)
+    monkeypatch.setattr("flowkit.training.checkpoint.save_tensors", full)
     with pytest.raises(fk.CheckpointError, match=r"No space left.*earlier checkpoints are untouched"):
         save_checkpoint(tmp_path, 4, {"model": {"w": torch.ones(2)}}, {}, keep=2)
     assert latest_checkpoint(tmp_path).step == 3

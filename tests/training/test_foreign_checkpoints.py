@@ -1,0 +1,117 @@
+"""Checkpoints that are not this run's, or stand in its way: passed over in words, and training goes on."""
+
+import os
+import shutil
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit.training.checkpoint import Checkpoint
+
+
+def pipeline(steps=10, schedule="condot", data="moons", **training):
+    builder = fk.Pipeline.builder().data(data).path("gaussian", schedule=schedule).network("mlp", width=8, depth=1)
+    builder = builder.evaluation(metrics=[])
+    return builder.training(steps=steps, batch_size=8, checkpoint_every=5, log_every=5, **training).build()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of ten steps."""
+    pipeline().fit(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def weights(folder, step):
+    return Checkpoint(folder / f"checkpoints/step-{step:08d}").tensors("ema")
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(folder, tmp_path):
+    other = tmp_path / "other"
+    pipeline(15, "cosine").fit(other)
+    shutil.copytree(other / "checkpoints/step-00000015", folder / "checkpoints/step-00000015")
+    with pytest.warns(fk.FlowkitWarning, match=r"step-00000015 is a checkpoint of another run; step-00000010 is used"):
+        found = fk.Pipeline.load(folder)
+    expected = weights(folder, 10)
+    assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone)
+    shutil.rmtree(alone / "checkpoints/step-00000015")
+    pipeline(15).fit(alone, resume=True)
+    with pytest.warns(fk.FlowkitWarning, match="of another run"):
+        pipeline(15).fit(folder, resume=True)
+    assert all(torch.equal(value, weights(alone, 15)[name]) for name, value in weights(folder, 15).items())
+
+
+def test_a_checkpoint_under_another_name_is_passed_over(folder):
+    shutil.copytree(folder / "checkpoints/step-00000005", folder / "checkpoints/step-00000999")
+    with pytest.warns(fk.FlowkitWarning, match="step-00000999 is the checkpoint of step 5 under another name"):
+        pipeline(15).fit(folder, resume=True)
+    assert weights(folder, 15)
+
+
+def test_a_run_goes_on_where_it_is_copied_to(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    pipeline(15).fit(tmp_path / "copy", resume=True)
+    assert fk.Pipeline.load(tmp_path / "copy")
+
+
+def test_data_of_another_number_are_refused(tmp_path):
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    pipeline(data=fk.InMemory(torch.cat([x, x]))).fit(tmp_path / "run")
+    with pytest.raises(fk.ConfigError, match=r"data: the run was started with other data: .*points was 40 and is 20"):
+        pipeline(15, data=fk.InMemory(x)).fit(tmp_path / "run", resume=True)
+
+
+def test_a_file_in_the_place_of_a_checkpoint_is_replaced(folder):
+    (folder / "checkpoints/step-00000015").write_text("not a folder")
+    with pytest.warns(fk.FlowkitWarning, match="step-00000010 is used instead"):
+        pipeline(15).fit(folder, resume=True)
+    assert weights(folder, 15)
+
+
+def test_what_cannot_be_removed_is_moved_aside(folder, monkeypatch):
+    (folder / "checkpoints/step-00000015").mkdir()
+    (folder / "checkpoints/step-00000015/x").touch()
+    remove = shutil.rmtree
+
+    def stubborn(path, *arguments, **settings):
+        if path.name != "step-00000015":
+            remove(path, *arguments, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", stubborn)
+    with pytest.warns(fk.FlowkitWarning, match="step-00000010 is used instead"):
+        pipeline(15).fit(folder, resume=True)
+    assert (folder / "checkpoints/step-00000015.damaged/x").exists()
+    assert weights(folder, 15)
+
+
+def test_checkpoints_that_were_passed_over_do_not_push_out_good_ones(folder):
+    for step in (50, 55, 60):
+        (folder / f"checkpoints/step-{step:08d}").mkdir()
+    with pytest.warns(fk.FlowkitWarning, match="step-00000010 is used instead"):
+        pipeline(20, keep_checkpoints=2).fit(folder, resume=True)
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == [f"step-{step:08d}" for step in (15, 20, 50, 55, 60)]
+
+
+def test_whoever_may_read_the_folder_may_read_its_tensors(folder):
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".safetensors" for file in files)
+    assert len({file.stat().st_mode for file in files}) == 1
+
+
+def test_a_checkpoint_that_is_taken_away_while_it_is_loaded_is_left_for_the_next(folder, monkeypatch):
+    load, newest = fk.Pipeline.load_weights, folder / "checkpoints/step-00000010"
+
+    def slow(self, checkpoint):
+        if checkpoint.folder == newest:
+            shutil.rmtree(newest)
+        load(self, checkpoint)
+
+    monkeypatch.setattr(fk.Pipeline, "load_weights", slow)
+    found = fk.Pipeline.load(folder)
+    assert os.listdir(folder / "checkpoints") == ["step-00000005"]
+    expected = weights(folder, 5)
+    assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
