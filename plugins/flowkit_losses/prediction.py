@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from flowkit import Condition, Path, Quantity, TimeSampler, Weighting
+from flowkit import Condition, Model, Path, Quantity, TimeSampler, Weighting
 
 from .distances import Distance
 from .regression import Regression
@@ -15,7 +15,9 @@ __all__ = ["DataPrediction", "EDMLoss", "NoisePrediction"]
 class NoisePrediction(Regression):
     r"""$E_{t,z,x_0}\, \lambda(t) |N^\theta_t(x_t) - x_0|^2$: which noise is in x_t.
 
-    With lambda = 1 the "simple" loss of DDPM, which is conditional score matching with beta_t^2.
+    With lambda = 1 the "simple" loss of DDPM, which is conditional score matching with beta_t^2. On a two-sided path,
+    whose x0 need not be noise, it is the path's own noise eps that is regressed, as the mean of that is what its score
+    is made of.
 
     Arguments:
         time: The distribution of t.
@@ -29,8 +31,18 @@ class NoisePrediction(Regression):
     quantity = Quantity.NOISE
 
     def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
-        """The noise x0."""
-        return x0
+        """The noise x0, or eps on a two-sided path."""
+        if not path.two_sided:
+            return x0
+        return path.convert(path.score(x, x0, z, t), x, t, Quantity.SCORE, Quantity.NOISE)
+
+    def problems(self, model: Model) -> list[str]:
+        """A two-sided path must have a noise of its own."""
+        path = model.path
+        known = not path.two_sided or (path.has_score and path.can_convert(Quantity.SCORE, Quantity.NOISE))
+        return super().problems(model) + (
+            [] if known else [f"needs noise, and {type(path).__name__} has none of its own"]
+        )
 
 
 class DataPrediction(Regression):

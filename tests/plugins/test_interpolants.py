@@ -6,11 +6,13 @@ import pytest
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.source import GaussianSource
+from flowkit_heads.heads import NoiseHead
 from flowkit_interpolants.paths import BrownianBridge, EncodingDecoding, Linear, Trigonometric
 from flowkit_interpolants.weightings import GammaSquaredWeighting
+from flowkit_losses.prediction import NoisePrediction
 from oracles import LIMIT, errors_off, seeded
 
-from flowkit import Pipeline, Quantity, Source, UnsupportedError
+from flowkit import Model, Pipeline, Quantity, Source, TimeSampler, UnsupportedError
 
 PATH = {
     f"{cls.__name__} {gamma}": cls(gamma, 0.7)
@@ -282,6 +284,30 @@ def test_gamma_squared_makes_score_matching_the_prediction_of_the_noise():
     torch.testing.assert_close(weighted, noise.square())
     assert weighting.problems(path) == []
     assert "GaussianPath has no gamma" in weighting.problems(GaussianPath())[0]
+
+
+@every_noisy_path
+def test_the_loss_noise_regresses_the_noise_of_the_path_itself(name):
+    """The eps that `sample` draws, not x0, which need not be noise: its mean is -gamma times the score."""
+
+    class Nothing(torch.nn.Module):
+        def forward(self, x, t, y=None):
+            return torch.zeros_like(x)
+
+    class Inside(TimeSampler):
+        def sample(self, n, generator=None, device="cpu", dtype=torch.float32, path=None):
+            return inside
+
+    x0, z, model = 5 + normal(25, 2), normal(25, 2, seed=1), Model(Nothing(), NoiseHead(), PATH[name])
+    assert NoisePrediction().problems(model) == []
+    noise = torch.randn(25, 2, generator=seeded(2), dtype=torch.float64)
+    loss = NoisePrediction(Inside())(model, x0, z, generator=seeded(2))
+    torch.testing.assert_close(loss, noise.square().mean(1), rtol=1e-9, atol=1e-9)
+
+
+def test_the_loss_noise_is_refused_on_a_two_sided_path_without_noise():
+    model = Model(torch.nn.Identity(), NoiseHead(), PATH["Linear none"])
+    assert NoisePrediction().problems(model) == ["needs noise, and Linear has none of its own"]
 
 
 SETTINGS = {
