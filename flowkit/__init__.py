@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .agreement import same_path as same_path
     from .batch import Batch as Batch
     from .conditions import Condition as Condition
     from .conditions import concat_conditions as concat_conditions
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "agreement": ("same_path",),
     "batch": ("Batch",),
     "conditions": (
         "Condition",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..conditions import Condition
 from .path import Path
+from .predictor import Predictor
 from .quantity import Quantity
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ __all__ = ["Loss", "Weighting"]
 
 class Loss(ABC):
     """A regression of a conditional quantity of the path by the model."""
+
+    exact: Predictor | None = None
+    """The marginal field that it regresses, if it is given one in place of the conditional quantity."""
 
     @abstractmethod
     def __call__(

@@ -17,6 +17,9 @@ class Predictor(ABC):
     Samplers see only this. A time is one number for the whole batch or a tensor of shape (batch,).
     """
 
+    independent: bool | None = None
+    """Whether its fields are those of a path whose x0 says nothing of z; None if that is not known."""
+
     @property
     def quantities(self) -> tuple[Quantity, ...]:
         """What it predicts without a conversion of its path, at every time; empty if that is not known."""

@@ -7,6 +7,7 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, Problem
+from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import Registry
 from ..sampling import Sampler
@@ -55,7 +56,7 @@ def _part_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, 
         yield "coupling", message
     for message in model.head.problems(pipeline.path):
         yield "head", message
-    for message in pipeline.loss.problems(model):
+    for message in (*pipeline.loss.problems(model), *_exact_field_problems(pipeline)):
         yield "loss", message
     yield from _sampler_problems(pipeline, pipeline.sampler, config.training.condition_dropout)
     for i, metric in enumerate(pipeline.metrics):
@@ -81,6 +82,23 @@ def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) ->
             "training.condition_dropout",
             f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: set it to 0.1",
         )
+
+
+def _exact_field_problems(pipeline: "Pipeline") -> Iterator[str]:
+    """Why the field that the loss is given is not that of the ends of these paths."""
+    exact, coupling = pipeline.loss.exact, pipeline.coupling
+    if exact is None:
+        return
+    if exact.independent is not None and exact.independent is not coupling.independent:
+        ours, theirs = ("independent" if part.independent else "dependent" for part in (coupling, exact))
+        yield (
+            f"exact is a field of {theirs} x0 and z, and those of {type(coupling).__name__} are {ours}: use the "
+            f"coupling 'independent' for both"
+        )
+    path, source = getattr(exact, "path", None), pipeline.source
+    reason = path.compatible_source(source) if isinstance(path, Path) else None
+    if reason and pipeline.path.compatible_source(source) is None:
+        yield f"exact is a field of another source: {reason}"
 
 
 def _unknown_score(pipeline: "Pipeline", sampler: Sampler) -> str | None:

@@ -130,10 +130,11 @@ def _batch(n: int, shape: tuple[int, ...], field: NormalField | None = None) -> 
 
 
 def _model(subject: Subject, field: NormalField) -> Model:
-    """A model of the reference path that the loss can train, and that predicts exact fields."""
+    """A model that the loss can train, of the reference path or of that of the loss, and that predicts exact fields."""
+    path = getattr(subject.component.exact, "path", None) or ReferencePath()
     problems: list[str] = []
     for quantities in _HEADS:
-        model = Model(ExactNetwork(field, quantities), _Head(*quantities), ReferencePath())
+        model = Model(ExactNetwork(field, quantities), _Head(*quantities), path)
         if not (found := subject.component.problems(model)):
             return model
         problems = found

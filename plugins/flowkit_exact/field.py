@@ -48,6 +48,8 @@ class ExactField(nn.Module, Predictor):
         path: A Gaussian path.
     """
 
+    independent = True
+
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.schedule = _gaussian_schedule(path)

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Condition, Guidance, Path, Predictor, Quantity, Time
+from flowkit import Condition, Guidance, Predictor, Quantity, Time, same_path
 
 from .guided import Fields, Guided
 
@@ -36,8 +35,7 @@ class Autoguidance(Guidance):
 
     def problems(self, model: Predictor) -> list[str]:
         """A worse model of another path."""
-        ours, theirs = (getattr(predictor, "path", None) for predictor in (model, self.weaker))
-        if not isinstance(ours, Path) or not isinstance(theirs, Path) or _agree(ours, theirs):
+        if same_path(model, self.weaker):
             return []
         return [
             "the weaker model of autoguidance has another path or schedule than the model: train it on the same one"
@@ -59,12 +57,3 @@ class _Autoguided(Guided):
     def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> Fields:
         better, worse = (model.predict(x, t, y, wanted) for model in (self.model, self.weaker))
         return tuple(b + self.scale * (a - b) for a, b in zip(better, worse, strict=True))
-
-
-def _agree(ours: Path, theirs: Path) -> bool:
-    """Whether they turn data predictions into velocities alike, as far as they do."""
-    data, velocity = Quantity.DATA, Quantity.VELOCITY
-    if not (ours.can_convert(data, velocity) and theirs.can_convert(data, velocity)):
-        return type(ours) is type(theirs)
-    t = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    return torch.allclose(ours.slope(t, data, velocity), theirs.slope(t, data, velocity))

@@ -21,7 +21,9 @@ class RunModel(Predictor):
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._model = Pipeline.load(folder).model
+        pipeline = Pipeline.load(folder)
+        self.independent = pipeline.coupling.independent
+        self._model = pipeline.model
         self._model.requires_grad_(False)
 
     @property

@@ -6,7 +6,7 @@ from torch import Tensor
 from flowkit import Condition, Model, Path, Predictor, Quantity, TimeSampler, Weighting
 
 from .distances import Distance
-from .regression import Regression
+from .regression import Regression, exact_problems
 from .times import UniformTime
 from .weightings import UnitWeighting
 
@@ -61,7 +61,7 @@ class FlowMatching(Regression):
         distance: Distance = "squared",
     ) -> None:
         super().__init__(time, weighting, distance)
-        self.exact = exact
+        self.exact: Predictor = exact
 
     @torch.no_grad()
     def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
@@ -69,6 +69,5 @@ class FlowMatching(Regression):
         return self.exact.velocity(x, t, y)
 
     def problems(self, model: Model) -> list[str]:
-        """The exact field must have a velocity."""
-        known = self.exact.can_predict(Quantity.VELOCITY)
-        return super().problems(model) + ([] if known else [f"{type(self.exact).__name__} knows no velocity"])
+        """The exact field must have a velocity, and be of the path of the model."""
+        return super().problems(model) + exact_problems(self.exact, self.quantity, model)

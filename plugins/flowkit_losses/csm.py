@@ -6,7 +6,7 @@ from torch import Tensor
 from flowkit import Condition, Model, Path, Predictor, Quantity, TimeSampler, Weighting
 
 from .distances import Distance
-from .regression import Regression
+from .regression import Regression, exact_problems
 from .times import UniformTime
 from .weightings import BetaSquaredWeighting
 
@@ -73,7 +73,7 @@ class ScoreMatching(Regression):
         distance: Distance = "squared",
     ) -> None:
         super().__init__(time, weighting, distance)
-        self.exact = exact
+        self.exact: Predictor = exact
 
     @torch.no_grad()
     def target(self, path: Path, x: Tensor, x0: Tensor, z: Tensor, t: Tensor, y: Condition) -> Tensor:
@@ -81,9 +81,8 @@ class ScoreMatching(Regression):
         return self.exact.score(x, t, y)
 
     def problems(self, model: Model) -> list[str]:
-        """The exact field must have a score."""
-        known = self.exact.can_predict(Quantity.SCORE)
-        return super().problems(model) + ([] if known else [f"{type(self.exact).__name__} knows no score"])
+        """The exact field must have a score, and be of the path of the model."""
+        return super().problems(model) + exact_problems(self.exact, self.quantity, model)
 
 
 def score_problems(path: Path) -> list[str]:

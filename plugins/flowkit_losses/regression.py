@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Loss, Model, Path, Quantity, TimeSampler, Weighting, draw
+from flowkit import Condition, Loss, Model, Path, Predictor, Quantity, TimeSampler, Weighting, draw, same_path
 
 from .distances import DISTANCES, Distance
 from .times import UniformTime
 from .weightings import UnitWeighting
 
-__all__ = ["Regression", "field_problems", "noised", "weighting_problems"]
+__all__ = ["Regression", "exact_problems", "field_problems", "noised", "weighting_problems"]
 
 
 class Regression(Loss):
@@ -97,6 +97,14 @@ def field_problems(quantity: Quantity, model: Model) -> list[str]:
     if model.can_predict(quantity):
         return []
     return [f"needs the {quantity.value}, which {type(model.head).__name__} does not give here"]
+
+
+def exact_problems(exact: Predictor, quantity: Quantity, model: Model) -> list[str]:
+    """Why a field that is given is not what the model should learn."""
+    problems = [] if exact.can_predict(quantity) else [f"{type(exact).__name__} knows no {quantity.value}"]
+    if not same_path(model, exact):
+        problems.append("exact is a field of another path or schedule than that of the model: give both the same one")
+    return problems
 
 
 def weighting_problems(weighting: Weighting, quantity: Quantity, path: Path) -> list[str]:

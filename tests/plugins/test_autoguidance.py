@@ -6,7 +6,7 @@ from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine
 from flowkit_guidance import Autoguidance, Chain, ClassifierFreeGuidance, RunModel
 from flowkit_ode.euler import Euler
-from oracles import GaussianMixture, mixture, seeded
+from oracles import GaussianMixture, Wide, mixture, seeded
 
 import flowkit as fk
 from flowkit import Quantity, UnsupportedError
@@ -57,8 +57,9 @@ def test_it_guides_without_a_condition():
     assert spread(guided) < 0.8 * spread(plain)
 
 
-def test_a_worse_model_of_another_path_is_refused_before_sampling():
-    guidance = Autoguidance(blurred(GaussianPath(Cosine())))
+@pytest.mark.parametrize("schedule", [Cosine(), Wide()], ids=type)
+def test_a_worse_model_of_another_path_is_refused_before_sampling(schedule):
+    guidance = Autoguidance(blurred(GaussianPath(schedule)))
     with pytest.raises(UnsupportedError, match="has another path or schedule than the model"):
         fk.sample(oracle(), states(), integrator=Euler(), guidance=guidance)
     assert not Autoguidance(blurred()).problems(oracle())

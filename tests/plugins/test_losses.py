@@ -24,7 +24,7 @@ from flowkit_losses.weightings import (
     UnitWeighting,
     VelocityWeighting,
 )
-from oracles import LIMIT, SCHEDULES, GaussianMixture, errors_off, mixture, seeded, standard_errors
+from oracles import LIMIT, SCHEDULES, GaussianMixture, Wide, errors_off, mixture, seeded, standard_errors
 from torch import nn
 
 import flowkit as fk
@@ -568,6 +568,56 @@ def test_an_exact_field_that_does_not_know_what_is_regressed_is_refused_by_name(
     model = Model(Small(), VelocityHead(), CONDOT)
     assert FlowMatching(OnlyNoise()).problems(model) == ["OnlyNoise knows no velocity"]
     assert ScoreMatching(OnlyNoise()).problems(model) == ["OnlyNoise knows no score"]
+
+
+ANOTHER = "exact is a field of another path or schedule than that of the model"
+
+
+def exact_field(path):
+    return fk.create("field", "gaussian_mixture", path=path, means=[[-2, 0], [2, 0]], covariances=[1, 1])
+
+
+@pytest.mark.parametrize("loss", [FlowMatching, ScoreMatching])
+@pytest.mark.parametrize(
+    "schedule", ["cosine", {"name": "shifted", "shift": 2}, {"name": "polynomial", "n": 2}, "target"], ids=str
+)
+def test_an_exact_field_of_another_schedule_is_refused(loss, schedule):
+    model = Model(Small(), VelocityHead(), CONDOT)
+    assert loss(exact_field("gaussian")).problems(model) == []
+    (problem,) = loss(exact_field({"name": "gaussian", "schedule": schedule})).problems(model)
+    assert problem.startswith(ANOTHER)
+
+
+@pytest.mark.parametrize(("path", "same"), [(Wide(), False), (CondOT(), True)])
+def test_schedules_that_differ_by_the_size_of_the_noise_alone_are_two(path, same):
+    """They turn a data prediction into a velocity alike."""
+    problems = FlowMatching(exact_field("gaussian")).problems(Model(Small(), VelocityHead(), GaussianPath(path)))
+    assert (problems == []) is same
+
+
+def test_an_exact_field_goes_with_a_path_of_another_name_that_is_the_same(tiny):
+    """Straight lines between independent ends, whichever plugin draws them; with noise they are no longer the same."""
+    exact, straight = exact_field("gaussian"), {"name": "linear", "gamma": "none"}
+    assert tiny.path(straight).loss("fm", exact=exact).build().loss.exact is exact
+    with pytest.raises(fk.ConfigError, match="another path or schedule"):
+        tiny.path({"name": "linear", "gamma": "brownian"}).loss("fm", exact=exact).build()
+    with pytest.raises(fk.ConfigError, match="exact is a field of another source: a Gaussian path starts from"):
+        tiny.path(straight).source({"name": "data", "data": "circles"}).loss("fm", exact=exact).build()
+
+
+def test_an_exact_field_of_independent_ends_is_refused_where_a_coupling_pairs_them(tiny):
+    exact = exact_field("gaussian")
+    with pytest.raises(fk.ConfigError, match=r"exact is a field of independent x0 and z, and those of coupling 'ot'"):
+        tiny.coupling("ot").loss("fm", exact=exact).build()
+    said_nothing = tiny.coupling("ot").loss("fm", exact=mixture()).build()
+    assert said_nothing.loss.exact.independent is None
+
+
+def test_an_exact_field_is_configured_with_its_path(tiny):
+    field = {"name": "finite_data", "data": "moons", "path": {"name": "gaussian", "schedule": "cosine"}}
+    with pytest.raises(fk.ConfigError, match="another path or schedule"):
+        tiny.loss("fm", exact=field).build()
+    tiny.path("gaussian", schedule="cosine").loss("fm", exact=field).build()
 
 
 def test_the_beta_squared_weighting_needs_a_schedule():
