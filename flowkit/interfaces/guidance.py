@@ -16,6 +16,11 @@ class Guidance(ABC):
     needs_condition = True
     """Whether it steers by the condition y, and so leaves a model alone that is given none."""
 
+    @property
+    def uses_condition(self) -> bool:
+        """Whether y steers any of it, so that it is not for data without conditions."""
+        return self.needs_condition
+
     def problems(self, model: Predictor) -> list[str]:
         """Why it cannot guide that model; asked when a pipeline is built."""
         del model

@@ -75,7 +75,7 @@ def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) ->
     if reason := _unknown_score(pipeline, sampler):
         yield "sampling", reason
     guidance = sampler.guidance
-    if guidance is not None and guidance.needs_condition and pipeline.spec.num_classes is None:
+    if guidance is not None and guidance.uses_condition and pipeline.spec.num_classes is None:
         yield "sampling.guidance", "needs labels to guide by, and these data have none"
     elif guidance is not None and guidance.needs_dropped_conditions and not dropout:
         yield (

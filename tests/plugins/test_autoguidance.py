@@ -72,10 +72,30 @@ def test_a_chain_guides_from_the_inside_to_the_outside():
     assert not torch.allclose(found, Chain([outer, inner]).guide(mixture()).velocity(x, 0.4, Y))
 
 
+@pytest.mark.parametrize("links", [[ClassifierFreeGuidance(2.0)], []], ids=["inside", "none"])
+@pytest.mark.parametrize("more", [[ClassifierFreeGuidance(2.0)], []], ids=["outside", "none"])
+def test_a_chain_without_a_condition_leaves_out_what_needs_one(links, more):
+    x0, outer = states(), Autoguidance(blurred(), 3.0)
+    found, alone = (
+        fk.sample(oracle(), x0, integrator=Euler(), steps=5, guidance=guidance)
+        for guidance in (Chain([*links, outer, *more]), outer)
+    )
+    torch.testing.assert_close(found, alone)
+    assert not torch.allclose(found, fk.sample(oracle(), x0, integrator=Euler(), steps=5))
+
+
+def test_a_chain_that_uses_conditions_is_refused_for_data_without(tiny):
+    builder = tiny.sampling("euler", guidance=Chain([Autoguidance(blurred()), ClassifierFreeGuidance()]))
+    with pytest.raises(fk.ConfigError, match="needs labels to guide by"):
+        builder.data("circles").build()
+
+
 def test_a_chain_needs_what_its_links_need():
     both = Chain([Autoguidance(blurred()), ClassifierFreeGuidance()])
-    assert both.needs_condition
+    assert both.uses_condition
+    assert not both.needs_condition
     assert both.needs_dropped_conditions
+    assert Chain([ClassifierFreeGuidance()]).needs_condition
     alone = Chain([Autoguidance(blurred(GaussianPath(Cosine())))])
     assert not alone.needs_condition
     assert not alone.needs_dropped_conditions
