@@ -8,7 +8,7 @@ from flowkit import Condition, Model, Path, Predictor, Quantity, TimeSampler, We
 from .distances import Distance
 from .regression import Regression, exact_problems
 from .times import UniformTime
-from .weightings import BetaSquaredWeighting
+from .weightings import NoiseVarianceWeighting
 
 __all__ = ["ConditionalScoreMatching", "ScoreMatching", "score_problems"]
 
@@ -21,7 +21,7 @@ class ConditionalScoreMatching(Regression):
 
     Arguments:
         time: The distribution of t.
-        weighting: lambda(t); beta_t^2 keeps every time at the same scale.
+        weighting: lambda(t); the variance of the noise keeps every time at the same scale.
         distance: In place of the square: "huber" or "pseudo_huber".
 
     References:
@@ -35,7 +35,7 @@ class ConditionalScoreMatching(Regression):
     def __init__(
         self,
         time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
-        weighting: Weighting = BetaSquaredWeighting(),  # noqa: B008
+        weighting: Weighting = NoiseVarianceWeighting(),  # noqa: B008
         distance: Distance = "squared",
     ) -> None:
         super().__init__(time, weighting, distance)
@@ -55,7 +55,7 @@ class ScoreMatching(Regression):
     Arguments:
         exact: Gives grad log p_t(x), of the path and the data that are trained on.
         time: The distribution of t.
-        weighting: lambda(t); beta_t^2 keeps every time at the same scale.
+        weighting: lambda(t); the variance of the noise keeps every time at the same scale.
         distance: In place of the square: "huber" or "pseudo_huber".
 
     References:
@@ -69,7 +69,7 @@ class ScoreMatching(Regression):
         self,
         exact: Predictor,
         time: TimeSampler = UniformTime(),  # noqa: B008 (immutable)
-        weighting: Weighting = BetaSquaredWeighting(),  # noqa: B008
+        weighting: Weighting = NoiseVarianceWeighting(),  # noqa: B008
         distance: Distance = "squared",
     ) -> None:
         super().__init__(time, weighting, distance)

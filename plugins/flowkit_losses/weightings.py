@@ -22,6 +22,7 @@ __all__ = [
     "EDMWeighting",
     "LikelihoodWeighting",
     "MinSNRWeighting",
+    "NoiseVarianceWeighting",
     "SNRWeighting",
     "SigmoidWeighting",
     "UnitWeighting",
@@ -52,6 +53,32 @@ class BetaSquaredWeighting(Weighting):
     def problems(self, path: Path) -> list[str]:
         """The path must have a schedule."""
         return _schedule_problems("beta_squared", path)
+
+
+class NoiseVarianceWeighting(BetaSquaredWeighting):
+    r"""The variance of the noise in x_t, on the error of whatever the loss regresses: $\beta_t^2$, on a two-sided path
+    that of its own noise, $\gamma_t^2$. It makes score matching noise prediction on either.
+
+    References:
+        Song and Ermon 2019, Generative Modeling by Estimating Gradients, equation 6.
+        https://arxiv.org/abs/1907.05600
+        Tong et al. 2024, Simulation-Free Schrodinger Bridges via Score and Flow Matching, equation 17.
+        https://arxiv.org/abs/2307.03672
+    """
+
+    def weight(self, t: Tensor, path: Path) -> Tensor:
+        """beta_t or gamma_t squared, shape (batch,)."""
+        if not path.two_sided:
+            return super().weight(t, path)
+        return path.slope(t, Quantity.SCORE, Quantity.NOISE).square()
+
+    def problems(self, path: Path) -> list[str]:
+        """The path must have a schedule, or a noise of its own."""
+        if not path.two_sided:
+            return _schedule_problems("noise_variance", path)
+        if path.has_score and path.can_convert(Quantity.SCORE, Quantity.NOISE):
+            return []
+        return [f"weighting 'noise_variance' needs noise, and {type(path).__name__} has none of its own"]
 
 
 class VelocityWeighting(UnitWeighting):

@@ -6,10 +6,13 @@ import pytest
 import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.source import GaussianSource
-from flowkit_heads.heads import NoiseHead
+from flowkit_heads.heads import JointHead, NoiseHead
 from flowkit_interpolants.paths import BrownianBridge, EncodingDecoding, Linear, Trigonometric
 from flowkit_interpolants.weightings import GammaSquaredWeighting
+from flowkit_losses.csm import ConditionalScoreMatching
+from flowkit_losses.joint import JointMatching
 from flowkit_losses.prediction import NoisePrediction
+from flowkit_losses.weightings import NoiseVarianceWeighting
 from oracles import LIMIT, errors_off, seeded
 
 from flowkit import Model, Pipeline, Quantity, Source, TimeSampler, UnsupportedError
@@ -30,6 +33,11 @@ PAIRS = [(given, wanted) for given in Quantity for wanted in Quantity if given i
 
 def normal(*shape, seed=0):
     return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+class Inside(TimeSampler):
+    def sample(self, n, generator=None, device="cpu", dtype=torch.float32, path=None):
+        return inside
 
 
 def slope(function, t):
@@ -287,16 +295,35 @@ def test_gamma_squared_makes_score_matching_the_prediction_of_the_noise():
 
 
 @every_noisy_path
+def test_the_losses_of_a_score_fit_a_two_sided_path_as_they_are(name):
+    """Their default weighs by the variance of the noise: the error of a prediction of 0 is then that of the noise."""
+
+    class Nothing(torch.nn.Module):
+        def forward(self, x, t, y=None):
+            return torch.zeros_like(x).repeat(1, 2)
+
+    path, x0, z = PATH[name], normal(25, 2), normal(25, 2, seed=1)
+    assert NoiseVarianceWeighting().weight(inside, path).sqrt().allclose(GAMMA[path.gamma](inside))
+    for loss in (ConditionalScoreMatching(Inside()), JointMatching(Inside())):
+        assert not any("weighting" in problem for problem in loss.problems(Model(Nothing(), JointHead(), path)))
+    model = Model(Nothing(), JointHead(), path)
+    noise = torch.randn(25, 2, generator=seeded(2), dtype=torch.float64)
+    loss = ConditionalScoreMatching(Inside())(model, x0, z, generator=seeded(2))
+    torch.testing.assert_close(loss, noise.square().mean(1), rtol=1e-9, atol=1e-9)
+
+
+def test_the_variance_of_the_noise_is_no_weight_without_noise():
+    (problem,) = NoiseVarianceWeighting().problems(PATH["Linear none"])
+    assert problem == "weighting 'noise_variance' needs noise, and Linear has none of its own"
+
+
+@every_noisy_path
 def test_the_loss_noise_regresses_the_noise_of_the_path_itself(name):
     """The eps that `sample` draws, not x0, which need not be noise: its mean is -gamma times the score."""
 
     class Nothing(torch.nn.Module):
         def forward(self, x, t, y=None):
             return torch.zeros_like(x)
-
-    class Inside(TimeSampler):
-        def sample(self, n, generator=None, device="cpu", dtype=torch.float32, path=None):
-            return inside
 
     x0, z, model = 5 + normal(25, 2), normal(25, 2, seed=1), Model(Nothing(), NoiseHead(), PATH[name])
     assert NoisePrediction().problems(model) == []

@@ -393,6 +393,21 @@ def test_the_joint_loss_is_the_sum_of_its_parts():
     torch.testing.assert_close(together, parts[0] + unit)
 
 
+@pytest.mark.parametrize("distance", ["squared", "huber", "pseudo_huber"])
+def test_the_joint_loss_has_a_weighting_and_a_distance_as_the_other_losses(distance):
+    problem = Problem("flow", "cosine", 50)
+    time, model = At(problem.t), Model(Small(outputs=2), JointHead(), problem.path)
+    loss = JointMatching(time, 0.3, SNRWeighting(), MinSNRWeighting(), distance)
+    parts = [
+        ConditionalFlowMatching(time, MinSNRWeighting(), distance)(model, problem.x0, problem.z),
+        0.3 * ConditionalScoreMatching(time, SNRWeighting(), distance)(model, problem.x0, problem.z),
+    ]
+    torch.testing.assert_close(loss(model, problem.x0, problem.z), parts[0] + parts[1])
+    assert loss.problems(model) == []
+    unweighable = JointMatching(weighting=OfData()).problems(Model(Small(outputs=2), JointHead(), NoScore()))
+    assert any(problem.startswith("OfData weighs the error of the data") for problem in unweighable)
+
+
 def test_the_joint_loss_calls_the_network_once():
     network, calls = Small(outputs=2), []
     network.register_forward_hook(lambda *_: calls.append(1))
@@ -483,7 +498,8 @@ def test_a_loss_with_everything_in_it_is_written_and_read_back(name):
 
 
 @pytest.mark.parametrize(
-    "weighting", ["unit", "beta_squared", "velocity", "snr", "min_snr", "likelihood", "edm", "sigmoid"]
+    "weighting",
+    ["unit", "beta_squared", "noise_variance", "velocity", "snr", "min_snr", "likelihood", "edm", "sigmoid"],
 )
 @pytest.mark.parametrize("time", ["uniform", "low_discrepancy", "logit_normal", "mode", "cosmap", "importance"])
 def test_objects_are_written_by_their_names(weighting, time):

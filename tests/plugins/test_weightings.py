@@ -11,6 +11,7 @@ from flowkit_losses.weightings import (
     EDMWeighting,
     LikelihoodWeighting,
     MinSNRWeighting,
+    NoiseVarianceWeighting,
     SigmoidWeighting,
     SNRWeighting,
     UnitWeighting,
@@ -28,6 +29,7 @@ PATHS = {
 WEIGHTINGS = {
     "unit": UnitWeighting(),
     "beta_squared": BetaSquaredWeighting(),
+    "noise_variance": NoiseVarianceWeighting(),
     "velocity": VelocityWeighting(),
     "snr": SNRWeighting(),
     "min_snr": MinSNRWeighting(5.0),
@@ -102,7 +104,8 @@ def test_unit_and_beta_squared_weigh_the_error_of_whatever_is_regressed(name):
     t, path = torch.linspace(0, 1, 11, dtype=torch.float64), PATHS[name]
     for quantity in Quantity:
         assert (UnitWeighting().weight_on(quantity, t, path) == 1).all()
-        torch.testing.assert_close(BetaSquaredWeighting().weight_on(quantity, t, path), SCHEDULES[name][1](t))
+        for weighting in (BetaSquaredWeighting(), NoiseVarianceWeighting()):
+            torch.testing.assert_close(weighting.weight_on(quantity, t, path), SCHEDULES[name][1](t))
 
 
 def test_the_sigmoid_weighting_is_bounded_on_the_velocity_of_the_straight_path():
