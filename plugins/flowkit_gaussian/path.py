@@ -13,6 +13,10 @@ from .schedules import CondOT
 
 __all__ = ["GaussianPath"]
 
+_TRACE = 0.1
+"""How much data may be left against the noise at t = 0: more than `Schedule` promises, as models are trained on the
+chain of Stable Diffusion, which has 0.068."""
+
 
 class GaussianPath(Path):
     r"""The flow $x_t = \alpha_t z + \beta_t x_0$ with $x_0 \sim N(0, I)$.
@@ -90,6 +94,17 @@ class GaussianPath(Path):
     def reschedule(self, model: Predictor, schedule: Schedule) -> tuple[Predictor, Path]:
         """The fields of the same data under another schedule; see `Rescheduled`."""
         return Rescheduled(model, self.schedule, schedule), GaussianPath(schedule)
+
+    def problems(self, event_shape: tuple[int, ...]) -> list[str]:
+        """A schedule that starts with more than a trace of the data, where samples start with none."""
+        start = torch.zeros((), dtype=torch.float64)
+        alpha, beta = float(self.schedule.alpha(start)), float(self.schedule.beta(start))
+        if alpha <= _TRACE * beta:
+            return []
+        return [
+            f"{type(self.schedule).__name__} has alpha = {alpha:.3g} and beta = {beta:.3g} at t = 0, where samples "
+            f"start from noise alone: alpha should be at most {_TRACE:g} beta, so let it have more noise"
+        ]
 
     def compatible_source(self, source: Any) -> str | None:
         """Only the standard normal: from any other source the path is not Gaussian."""

@@ -24,7 +24,8 @@ class EDMHead(Head):
     stays in [0, 1], where networks expect a time. It is the time of the straight path with that noise level.
 
     Arguments:
-        sigma_data: The standard deviation of the data, as the model sees them.
+        sigma_data: The standard deviation of the data, as the model sees them: about 0.5 for images in [-1, 1], 1 for
+            standardised points.
 
     References:
         Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, equation 7 and table 1.

@@ -76,7 +76,7 @@ class EDMLoss(DataPrediction):
 
     Arguments:
         time: The distribution of t.
-        weighting: lambda(t); give its sigma_data and that of the head the same value.
+        weighting: lambda(t); its sigma_data is that of the head.
         distance: In place of the square: "huber" or "pseudo_huber".
 
     References:

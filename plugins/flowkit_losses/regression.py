@@ -13,7 +13,7 @@ from .distances import DISTANCES, Distance
 from .times import UniformTime
 from .weightings import UnitWeighting
 
-__all__ = ["Regression", "exact_problems", "field_problems", "noised", "weighting_problems"]
+__all__ = ["Regression", "exact_problems", "field_problems", "noised", "sigma_data_problems", "weighting_problems"]
 
 
 class Regression(Loss):
@@ -63,7 +63,8 @@ class Regression(Loss):
         """The model must give the field, and the times and the weighting must go with the path."""
         path = model.path
         problems = self.time.problems(path) + weighting_problems(self.weighting, self.quantity, path)
-        return problems + field_problems(self.quantity, model) + self._untrained(model)
+        problems += field_problems(self.quantity, model) + self._untrained(model)
+        return problems + sigma_data_problems(self.weighting, model)
 
     def _untrained(self, model: Model) -> list[str]:
         """A head that gives several fields, of which this would train one and leave the others as they began."""
@@ -105,6 +106,17 @@ def exact_problems(exact: Predictor, quantity: Quantity, model: Model) -> list[s
     if not same_path(model, exact):
         problems.append("exact is a field of another path or schedule than that of the model: give both the same one")
     return problems
+
+
+def sigma_data_problems(weighting: Weighting, model: Model) -> list[str]:
+    """A head and a weighting that take the same data for data of two deviations."""
+    ours, theirs = (getattr(part, "sigma_data", None) for part in (weighting, model.head))
+    if ours is None or theirs is None or ours == theirs:
+        return []
+    return [
+        f"weighting.sigma_data is {ours:g} and head.sigma_data is {theirs:g}: both are the standard deviation of the "
+        f"data as the model sees them, so give them one value"
+    ]
 
 
 def weighting_problems(weighting: Weighting, quantity: Quantity, path: Path) -> list[str]:

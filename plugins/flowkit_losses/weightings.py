@@ -138,7 +138,8 @@ class EDMWeighting(Weighting):
     On the error of the network in the head `edm` that is 1. It is infinite at beta = 0, and refused there.
 
     Arguments:
-        sigma_data: The standard deviation of the data, as the model sees them.
+        sigma_data: The standard deviation of the data, as the model sees them: about 0.5 for images in [-1, 1], 1 for
+            standardised points. In the head `edm` it is the same.
 
     References:
         Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, table 1.

@@ -10,7 +10,7 @@ from flowkit_gaussian.source import GaussianSource
 from oracles import LIMIT, SCHEDULES, GaussianMixture, errors_off, mixture, seeded
 from schedules import PATH
 
-from flowkit import Quantity, Source, UnsupportedError
+from flowkit import ConfigError, Quantity, Source, UnsupportedError
 
 every_schedule = pytest.mark.parametrize("name", PATH)
 every_pair = pytest.mark.parametrize(("given", "wanted"), list(itertools.product(Quantity, Quantity)))
@@ -343,3 +343,22 @@ def test_the_source_is_the_standard_normal_with_its_density():
     )
     expected = torch.distributions.Normal(0, 1).log_prob(x).sum((1, 2))
     torch.testing.assert_close(GaussianSource().log_prob(x), expected)
+
+
+@pytest.mark.parametrize("name", PATH)
+def test_every_schedule_as_it_comes_starts_from_noise(name):
+    assert PATH[name].problems((2,)) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "start"),
+    [
+        ({"name": "vp", "rate_max": 1.0}, "alpha = 0.76 and beta = 0.65"),
+        ({"name": "ve", "sigma_max": 1.0}, "alpha = 1 and beta = 1"),
+        ({"name": "logit_linear", "log_snr_min": -4.0}, "alpha = 0.134 and beta = 0.991"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_schedule_that_starts_with_data_is_refused_where_samples_start_with_none(tiny, schedule, start):
+    with pytest.raises(ConfigError, match=f"{start} at t = 0, where samples start from noise alone"):
+        tiny.path("gaussian", schedule=schedule).build()

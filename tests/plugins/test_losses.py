@@ -645,6 +645,15 @@ def test_the_beta_squared_weighting_needs_a_schedule():
     )
 
 
+def test_head_and_weighting_have_one_deviation_of_the_data(tiny):
+    builder = tiny.head("edm", sigma_data=1.0)
+    with pytest.raises(fk.ConfigError, match=r"weighting.sigma_data is 0.5 and head.sigma_data is 1: .* one value"):
+        builder.loss("edm").build()
+    builder.loss("edm", weighting={"name": "edm", "sigma_data": 1.0}).build()
+    builder.loss("edm", weighting="unit").build()
+    tiny.head("data").loss("edm").build()
+
+
 def test_the_joint_loss_asks_for_the_joint_head():
     assert any(
         "use the head 'joint'" in problem
