@@ -135,6 +135,17 @@ def test_the_coefficients_are_those_of_the_paper(name):
     torch.testing.assert_close(path.sample(x0, z, inside, seeded(2)), expected, rtol=1e-12, atol=1e-12)
 
 
+@every_path
+def test_the_conditional_velocity_is_the_time_derivative_of_the_flow(name):
+    """With the noise held fixed; to rounding, so that no share of it is lost among the other terms."""
+    path, x0, z = PATH[name], normal(25, 2), normal(25, 2, seed=1)
+    noise = torch.randn(25, 2, generator=seeded(2), dtype=torch.float64)
+    coefficients = [slope(function, inside)[:, None] for function in (*MEAN[type(path)], GAMMA[path.gamma])]
+    expected = sum(rate * end for rate, end in zip(coefficients, (z, x0, noise), strict=True))
+    found = path.velocity(path.sample(x0, z, inside, seeded(2)), x0, z, inside)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @every_noisy_path
 def test_the_conditional_score_is_the_gradient_of_the_log_density(name):
     path, x0, z = PATH[name], normal(25, 2), normal(25, 2, seed=1)

@@ -253,6 +253,20 @@ def test_times_that_turn_back_are_refused():
         Dopri5().integrate(Riccati(), states(2, 1), [0.0, 1.0, 0.5])
 
 
+@every_method
+@both_controls
+@pytest.mark.parametrize("swapped", [False, True], ids=["growing", "shrinking"])
+def test_an_error_is_measured_against_the_larger_of_the_states_at_both_ends_of_a_step(method, per_sample, swapped):
+    """The root mean square of e / (atol + rtol max(|x|, |x'|)), e from the weights of the tableau."""
+    x, new = states(3, 2), 10 * states(3, 2).flip(0)
+    x, new = (new, x) if swapped else (x, new)
+    slopes = list(torch.randn(EVALUATIONS[method] + 1, 3, 2, generator=seeded(1), dtype=torch.float64))
+    error = 0.3 * sum(weight * slope for weight, slope in zip(method.tableau.error, slopes, strict=True))
+    relative = error / (0.01 + 0.1 * torch.stack([x, new]).abs().amax(0))
+    expected = relative.square().mean(1).sqrt() if per_sample else relative.square().mean().sqrt()
+    torch.testing.assert_close(method(0.1, 0.01, per_sample)._error(x, new, 0.3, slopes), expected)
+
+
 # Counts.
 
 

@@ -112,6 +112,14 @@ def test_the_log_snr_is_that_of_alpha_and_beta_at_both_ends_too(schedule):
 
 
 @with_any_settings
+def test_the_time_of_a_ratio_is_the_inverse_to_rounding(schedule):
+    """A rounding of the ratio, 2^-52 of its size, moves the time by that over the slope; times are exact to 2^-52."""
+    log_snr = schedule.log_snr(inside)
+    wrong = (schedule.time_of_log_snr(log_snr) - inside).abs()
+    assert (wrong <= 1e-14 * (1 + log_snr.abs() / slope(schedule.log_snr, inside))).all()
+
+
+@with_any_settings
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_ratio_out_of_range_is_found_at_the_nearer_end(schedule, dtype):
     beyond = schedule.time_of_log_snr(torch.tensor([-math.inf, -1e4, 1e4, math.inf], dtype=dtype))

@@ -15,7 +15,7 @@ from flowkit_sde.coefficients import (
 )
 from oracles import SCHEDULES, GaussianMixture
 
-from flowkit import SDE, Path, UnsupportedError
+from flowkit import SDE, Path, Schedule, UnsupportedError
 
 PATH = {
     "condot": GaussianPath(CondOT()),
@@ -68,6 +68,29 @@ def test_sbdm_stops_at_its_maximum_and_never_is_negative_or_nan(schedule, scale)
     assert all(0 <= sigma <= 3 for sigma in found)
     # At t = 0 it is infinite where alpha is 0; of vp it is the root of the largest rate.
     assert found[0] == pytest.approx(min(3.0, scale * math.sqrt(20)) if schedule == "vp" else 3.0 * (scale > 0))
+
+
+def test_sbdm_is_0_where_the_noise_does_not_fade_though_rounding_says_less():
+    """A schedule that rests: alpha and beta change in proportion, and their two rates cancel but for the last digit."""
+
+    class Resting(Schedule):
+        def __init__(self, rate):
+            self.rate = rate
+
+        def alpha(self, t):
+            return 0.3 * torch.exp(self.rate * t)
+
+        def beta(self, t):
+            return 0.7 * torch.exp(self.rate * t)
+
+        def alpha_dot(self, t):
+            return self.rate * self.alpha(t)
+
+        def beta_dot(self, t):
+            return self.rate * self.beta(t)
+
+    for rate in torch.linspace(0.01, 1, 100).tolist():
+        assert SBDMDiffusion().sigma(0.5, GaussianPath(Resting(rate))) == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize("schedule", ["condot", "cosine"])
