@@ -23,7 +23,8 @@ class SinkhornCoupling(Pairing):
     r"""Draws from the entropic plan with uniform marginals.
 
     Of all plans it has the least $\langle P, |x_0 - z|^2 \rangle + \varepsilon\, KL(P | \frac1{n^2})$.
-    Every z is used once, and gets an x0 drawn from $P(x_0|z)$. With $\varepsilon = 2 \sigma^2$ and the path
+    Every z is used once, and gets an x0 drawn from $P(x_0|z)$, so one x0 may be used several times and another not at
+    all: once each on average over the draws. With $\varepsilon = 2 \sigma^2$ and the path
     `brownian_bridge` of the same $\sigma$, the pairs are those of the Schrödinger bridge between the two batches. Small
     epsilon comes near `ot`, large epsilon near `independent`.
 
