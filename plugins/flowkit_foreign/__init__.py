@@ -4,11 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .chain import DiscreteChain as DiscreteChain
     from .diffusers import from_diffusers as from_diffusers
     from .network import ForeignNetwork as ForeignNetwork
     from .wrapping import wrap as wrap
 
-_MODULES = {"ForeignNetwork": "network", "from_diffusers": "diffusers", "wrap": "wrapping"}
+_MODULES = {
+    "DiscreteChain": "chain",
+    "ForeignNetwork": "network",
+    "from_diffusers": "diffusers",
+    "wrap": "wrapping",
+}
 
 __all__ = sorted(_MODULES)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import flowkit as fk
 
+from .chain import DiscreteChain
 from .network import Call
 from .wrapping import wrap
 
@@ -20,8 +21,9 @@ def from_diffusers(network: nn.Module, scheduler: Any, call: Call | None = None)
 
     Two families are known, and what does not agree with them is refused:
 
-    - discrete chains of DDPM (`DDIMScheduler` and its kin) with linear rates from 1e-4 to 0.02 in 1000 steps:
-      timestep k is t = 1 - (k + 1)/1000 on the schedule `ddpm`;
+    - discrete chains of N steps (`DDIMScheduler` and its kin): timestep k is t = 1 - (k + 1)/N on the schedule `ddpm`,
+      if the rates are linear from 1e-4 to 0.02 in 1000 steps, and else on a `DiscreteChain` of its `alphas_cumprod`,
+      such as those of `scaled_linear` and `squaredcos_cap_v2`;
     - flow matching (`FlowMatchEulerDiscreteScheduler` and its kin): the timestep is 1000 sigma, with sigma = 1 - t on
       the schedule `condot`, and the network gives noise - data, minus our velocity. Their `shift` is one of the grid.
 
@@ -32,23 +34,22 @@ def from_diffusers(network: nn.Module, scheduler: Any, call: Call | None = None)
         call: How the network is called instead.
 
     Raises:
-        UnsupportedError: Another chain: give `wrap` the path.
+        UnsupportedError: Another family, or a chain whose last product is 0: give `wrap` the path.
     """
     call = call or _sample
     config: Any = getattr(scheduler, "config", None)
     if hasattr(scheduler, "alphas_cumprod"):
-        predicts, path = PREDICTS.get(config.prediction_type), fk.create("path", "gaussian", schedule="ddpm")
+        predicts = PREDICTS.get(config.prediction_type)
         if predicts is None:
             raise fk.UnsupportedError(f"prediction_type should be one of {', '.join(PREDICTS)}; {_ADVICE}")
-        if not _is_ddpm(scheduler.alphas_cumprod, path.schedule):
-            raise fk.UnsupportedError(f"this scheduler's alphas_cumprod are not those of DDPM; {_ADVICE}")
+        schedule = _schedule(scheduler.alphas_cumprod)
         # The names are those that `wrap` allows.
         return wrap(
             network,
             predicts,  # type: ignore[arg-type]
-            path,
+            fk.create("path", "gaussian", schedule=schedule),
             time="data_at_0",
-            time_scale=1000,
+            time_scale=len(scheduler.alphas_cumprod),
             time_offset=-1,
             whole_times=True,
             call=call,
@@ -62,12 +63,14 @@ def from_diffusers(network: nn.Module, scheduler: Any, call: Call | None = None)
 _ADVICE = "use flowkit_foreign.wrap with the path that the network was trained on"
 
 
-def _is_ddpm(alphas_cumprod: Tensor, schedule: fk.Schedule) -> bool:
-    """Whether the products of the chain are alpha^2, to the rounding of float32."""
-    if len(alphas_cumprod) != 1000:
-        return False
-    t = 1 - torch.arange(1, 1001, dtype=torch.float64) / 1000
-    return torch.allclose(alphas_cumprod.double().cpu(), schedule.alpha(t) ** 2, rtol=1e-4, atol=1e-6)
+def _schedule(alphas_cumprod: Tensor) -> fk.Schedule:
+    """The schedule `ddpm` if the products of the chain are its alpha^2 to the rounding of float32, else one of them."""
+    ddpm: fk.Schedule = fk.create("schedule", "ddpm")
+    if len(alphas_cumprod) == 1000:
+        t = 1 - torch.arange(1, 1001, dtype=torch.float64) / 1000
+        if torch.allclose(alphas_cumprod.double().cpu(), ddpm.alpha(t) ** 2, rtol=1e-4, atol=1e-6):
+            return ddpm
+    return DiscreteChain(alphas_cumprod)
 
 
 def _sample(network: nn.Module, x: Tensor, time: Tensor, y: fk.Condition) -> Tensor:

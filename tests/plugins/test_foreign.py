@@ -7,7 +7,7 @@ what a library rounds itself.
 import pytest
 import torch
 from flowkit_exponential.ddim import DDIM
-from flowkit_foreign import ForeignNetwork, from_diffusers, wrap
+from flowkit_foreign import DiscreteChain, ForeignNetwork, from_diffusers, wrap
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT
 from flowkit_ode.euler import Euler
@@ -273,6 +273,62 @@ def test_ddim_of_diffusers_samples_alike(prediction, quantity):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
+CHAINS = {
+    "stable diffusion": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "fewer steps": {"num_train_timesteps": 100},
+}
+every_chain = pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+
+
+@every_chain
+@pytest.mark.parametrize("to_one", [True, False])
+def test_ddim_of_diffusers_samples_alike_on_every_chain(chain, to_one):
+    """Its products are in float32; both take them from there. Without `set_alpha_to_one` it ends at timestep 0."""
+
+    class Some(nn.Module):
+        def forward(self, x, timesteps):
+            return torch.tanh(x * (0.5 + timesteps[:, None] / 2000))
+
+    scheduler = peer("diffusers").DDIMScheduler(clip_sample=False, set_alpha_to_one=to_one, **chain)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.double()
+    scheduler.set_timesteps(25)
+    network, steps = Some(), len(scheduler.alphas_cumprod)
+    expected = x0 = states()
+    for k in scheduler.timesteps:
+        expected = scheduler.step(network(expected, k.expand(6)), k, expected).prev_sample
+    times = (1 - (scheduler.timesteps.double() + 1) / steps).tolist()
+    if to_one:
+        times = [*times, 1.0]
+    else:  # the last step of diffusers is of no length
+        assert times[-1] == 1 - 1 / steps
+    model = from_diffusers(network, scheduler)
+    begun = x0 / model.path.start_scale(times[0])
+    found = fk.sample(model, begun, integrator=DDIM(), times=times)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+@every_chain
+def test_the_schedule_of_a_chain_has_its_products_and_grows_smoothly(chain):
+    products = peer("diffusers").DDIMScheduler(**chain).alphas_cumprod
+    schedule, steps = DiscreteChain(products), len(products)
+    t = 1 - torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    torch.testing.assert_close(schedule.alpha(t).square(), products.double(), rtol=1e-12, atol=0)
+    fine = torch.linspace(0, 1, 7 * steps, dtype=torch.float64)[1:-1].requires_grad_()
+    assert (schedule.log_snr(fine).diff() > 0).all()
+    for function, closed in ((schedule.alpha, schedule.alpha_dot), (schedule.beta, schedule.beta_dot)):
+        (expected,) = torch.autograd.grad(function(fine).sum(), fine)
+        torch.testing.assert_close(closed(fine).detach(), expected, rtol=1e-9, atol=1e-12)
+    jump = (schedule.alpha_dot(t[:-1] - 1e-12) - schedule.alpha_dot(t[:-1] + 1e-12)).abs()
+    assert (jump <= 1e-6 * schedule.alpha_dot(t[:-1])).all()
+    assert schedule.alpha(torch.ones(1)).item() == 1
+    assert schedule.beta(torch.ones(1)).item() == 0
+    assert schedule.alpha(torch.rand(3, 2)).dtype == torch.float32
+    time = schedule.time_of_log_snr(schedule.log_snr(t))
+    torch.testing.assert_close(time, t, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_flow_matching_of_diffusers_samples_alike(shift):
     """Its steps are rounded to float32, 20 of them, of sizes up to 4."""
@@ -322,16 +378,15 @@ def test_a_unet_of_diffusers_is_a_model():
     ("scheduler", "message"),
     [
         (
-            lambda d: d.DDIMScheduler(beta_schedule="scaled_linear"),
-            "not those of DDPM; use flowkit_foreign.wrap",
+            lambda d: d.DDIMScheduler(rescale_betas_zero_snr=True),
+            "should fall from below 1 to above 0 with every step; the last is 0",
         ),
-        (lambda d: d.DDIMScheduler(num_train_timesteps=100), "alphas_cumprod are not those of DDPM"),
         (
             lambda d: d.KarrasVeScheduler() if hasattr(d, "KarrasVeScheduler") else d.EDMEulerScheduler(),
             "is neither of",
         ),
     ],
-    ids=["other rates", "fewer steps", "another family"],
+    ids=["no data left", "another family"],
 )
 def test_another_chain_of_diffusers_is_refused(scheduler, message):
     with pytest.raises(UnsupportedError, match=message):
