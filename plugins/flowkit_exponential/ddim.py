@@ -16,8 +16,8 @@ class DDIM(ExponentialIntegrator):
     r"""$x_s = \alpha_s D + \beta_s N$ with D = E[z|x_t] and N = E[x_0|x_t]: where the line through both would be at s.
 
     It is the exponential integrator of order 1, for $x_t = \alpha_t D + \beta_t N$ turns it into
-    $(\beta_s/\beta_t) x_t + \alpha_s (1 - e^{-h}) D$. On the straight path it is Euler's method. As it divides by
-    neither alpha nor beta, it goes backwards too, from data to the noise that they come from.
+    $(\beta_s/\beta_t) x_t + \alpha_s (1 - e^{-h}) D$. On the straight path it is Euler's method. It divides by
+    neither alpha nor beta, so its steps at the ends are like the others.
 
     References:
         Song et al. 2021, Denoising Diffusion Implicit Models, equation 12 with sigma = 0.

@@ -36,17 +36,16 @@ class DPMpp2S(ExponentialIntegrator):
         times: Sequence[float] | Tensor,
         generator: Generator | None = None,
     ) -> Iterator[Tensor]:
-        """The states at increasing `times`; two evaluations a step, one at an infinite end."""
-        schedule = self.schedule(dynamics)
-        ends = Grid.of(schedule, self.forwards(times))
+        """The states at `times`, which rise or fall; two evaluations a step, one at an infinite end."""
+        schedule, ends = self.schedule(dynamics), self.grid(dynamics, times)
         log_snr = [t + s for t, s in pairwise(ends.log_ratio)]  # 2 lambda_m
         middles = Grid.of(schedule, schedule.time_of_log_snr(torch.tensor(log_snr, dtype=torch.float64)))
         yield x
         for i, h in enumerate(ends.lengths()):
-            (data,) = dynamics.predict(x, ends.times[i], self.needs)
+            data, x = self.begin(dynamics, x, ends, i)
             if math.isfinite(h):
                 half = constant_weight(middles.alpha[i], middles.log_ratio[i] - ends.log_ratio[i])
                 middle = (middles.beta[i] / ends.beta[i]) * x + half * data
                 (data,) = dynamics.predict(middle, middles.times[i], self.needs)
-            x = (ends.beta[i + 1] / ends.beta[i]) * x + constant_weight(ends.alpha[i + 1], h) * data
+            x = ends.decay(i) * x + ends.constant_weight(i) * data
             yield x

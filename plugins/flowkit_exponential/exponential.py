@@ -33,9 +33,20 @@ class Grid(NamedTuple):
         r"""$h = \lambda_s - \lambda_t$ of each step; inf where either is infinite."""
         return [s - t if math.isfinite(s) and math.isfinite(t) else math.inf for t, s in pairwise(self.log_ratio)]
 
+    def decay(self, i: int) -> float:
+        r"""$\beta_s/\beta_t$, the factor of x_t in step i; from beta_t = 0, beta_s, that of the noise in its place."""
+        return self.beta[i + 1] / (self.beta[i] or 1.0)
+
+    def constant_weight(self, i: int) -> float:
+        r"""The weight of a constant D in step i: $\alpha_s - \alpha_t \beta_s/\beta_t$; from beta_t = 0, alpha_s."""
+        h = self.log_ratio[i + 1] - self.log_ratio[i]
+        if math.isfinite(h):
+            return constant_weight(self.alpha[i + 1], h)
+        return self.alpha[i + 1] - (self.alpha[i] * self.decay(i) if self.beta[i] else 0.0)
+
 
 def constant_weight(alpha: float, h: float) -> float:
-    r"""$\alpha_s (1 - e^{-h})$, the weight of a constant D in a step of length h to alpha_s; for h = inf, alpha_s."""
+    r"""$\alpha_s (1 - e^{-h})$, the weight of a constant D in a step of finite length h to alpha_s."""
     return -alpha * math.expm1(-h)
 
 
@@ -54,6 +65,9 @@ class ExponentialIntegrator(Integrator):
     alpha_s D, and the first keeps (beta_s / beta_t) x_t of the noise. A polynomial of a higher degree has no value
     there, so a step with such an end has order 1. To later steps, a point at lambda = -inf says nothing of the
     slope of D (its divided differences are 0), and is left out.
+
+    **Backwards**, from data to noise, h is negative and all of this holds. A step from beta_t = 0, where x_t does not
+    say what the noise is, asks the model for it: $x_s = \alpha_s D + \beta_s N$.
 
     References:
         Lu et al. 2022, DPM-Solver++, proposition 4.1. https://arxiv.org/abs/2211.01095
@@ -100,19 +114,27 @@ class ExponentialIntegrator(Integrator):
             raise UnsupportedError("; ".join(self.problems(dynamics.path)))
         return schedule
 
-    def forwards(self, times: Sequence[float] | Tensor) -> Tensor:
-        """`times`, float64 on the CPU.
+    def grid(self, dynamics: Dynamics, times: Sequence[float] | Tensor) -> Grid:
+        """The coefficients of the path behind `dynamics` at `times`.
 
         Raises:
-            ValueError: They do not increase.
+            UnsupportedError: They do not go one way.
         """
         points = torch.as_tensor(times, dtype=torch.float64, device="cpu")
         for t, s in pairwise(points.tolist()):
-            if s <= t:
-                raise ValueError(
-                    f"{type(self).__name__} goes forwards in time, not from {t:g} to {s:g}: 'ddim' goes both ways"
+            if s == t or (s < t) != (points[-1] < points[0]):
+                raise UnsupportedError(
+                    f"{type(self).__name__} goes one way in time: times should rise throughout or fall throughout, and "
+                    f"these go from {points[0]:g} to {points[-1]:g} with a step from {t:g} to {s:g}"
                 )
-        return points
+        return Grid.of(self.schedule(dynamics), points)
+
+    def begin(self, dynamics: Dynamics, x: Tensor, grid: Grid, i: int = 0) -> tuple[Tensor, Tensor]:
+        """D where step i begins, and what the step has the factor `decay` of: x, or N where beta is 0."""
+        if grid.beta[i] == 0:
+            data, noise = dynamics.predict(x, grid.times[i], (Quantity.DATA, Quantity.NOISE))
+            return data, noise
+        return dynamics.predict(x, grid.times[i], (Quantity.DATA,))[0], x
 
 
 def _schedule(path: Path) -> Schedule | None:

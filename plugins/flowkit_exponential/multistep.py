@@ -35,8 +35,9 @@ class Multistep(ExponentialIntegrator):
     r"""One evaluation a step: $x_s = (\beta_s/\beta_t) x_t + \alpha_s \sum_j w_j D_j$ with the latest D.
 
     A subclass says the weights for a step of length h through the `points`, which are the lambdas of the latest
-    evaluations less lambda_t, newest first: 0, and up to `memory` - 1 negative ones. At the beginning there are fewer,
-    and where h is infinite there is 0 alone. The weights of all steps are computed before the first one.
+    evaluations less lambda_t, newest first: 0, and up to `memory` - 1 negative ones (backwards, positive). At the
+    beginning there are fewer, and where h is infinite there is 0 alone. The weights of all steps are computed before
+    the first one.
 
     A method with a corrector goes over a step again with D at the end that it predicted. This D is the next step's,
     so the evaluations stay one a step; the last step of all is not corrected.
@@ -61,14 +62,15 @@ class Multistep(ExponentialIntegrator):
         times: Sequence[float] | Tensor,
         generator: Generator | None = None,
     ) -> Iterator[Tensor]:
-        """The states at increasing `times`."""
-        grid = Grid.of(self.schedule(dynamics), self.forwards(times))
+        """The states at `times`, which rise or fall."""
+        grid = self.grid(dynamics, times)
         steps = list(self._steps(grid))
         yield x
         if not steps:
             return
         *inner, last = steps
-        history = deque(dynamics.predict(x, grid.times[0], self.needs), maxlen=self.memory + 1)
+        data, x = self.begin(dynamics, x, grid)
+        history = deque([data], maxlen=self.memory + 1)
         for step in inner:
             ahead = step.combine(step.predictor, x, history)
             history.extendleft(dynamics.predict(ahead, step.end, self.needs))
@@ -78,11 +80,16 @@ class Multistep(ExponentialIntegrator):
 
     def _steps(self, grid: Grid) -> Iterator[_Step]:
         for i, h in enumerate(grid.lengths()):
-            alpha, decay = grid.alpha[i + 1], grid.beta[i + 1] / grid.beta[i]
-            points = [0.0] if math.isinf(h) else self._points(grid, i)
-            predictor = [alpha * weight for weight in self.predictor(points, h)]
-            corrector = [alpha * weight for weight in self.corrector(points, h)]
-            yield _Step(grid.times[i + 1], decay, predictor, corrector)
+            alpha = grid.alpha[i + 1]
+            if math.isfinite(h):
+                points = self._points(grid, i)
+                predictor = [alpha * weight for weight in self.predictor(points, h)]
+            else:
+                points, predictor = [0.0], [grid.constant_weight(i)]
+            # From data to noise a step with an infinite end is not corrected: beta is 0 there, or the step is the last.
+            corrects = math.isfinite(h) or grid.times[i + 1] > grid.times[i]
+            corrector = [alpha * weight for weight in self.corrector(points, h)] if corrects else []
+            yield _Step(grid.times[i + 1], grid.decay(i), predictor, corrector)
 
     def _points(self, grid: Grid, i: int) -> list[float]:
         latest = grid.log_ratio[max(0, i + 1 - self.memory) : i + 1]

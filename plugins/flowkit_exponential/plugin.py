@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flowkit.plugins import Component, hookimpl
 
 INTEGRATORS = {
-    "ddim": ("ddim:DDIM", "order 1, one evaluation a step; backwards too"),
+    "ddim": ("ddim:DDIM", "order 1, one evaluation a step"),
     "dpmpp_2s": ("dpmpp_2s:DPMpp2S", "DPM-Solver++(2S): order 2, two evaluations a step"),
     "dpmpp_2m": ("dpmpp_2m:DPMpp2M", "DPM-Solver++(2M): order 2, one evaluation a step"),
     "dpmpp_3m": ("dpmpp_3m:DPMpp3M", "DPM-Solver++(3M): order 2 with a smaller error, one evaluation a step"),
