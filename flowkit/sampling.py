@@ -94,10 +94,15 @@ class Sampler:
             found.append(f"{name} needs the {' and the '.join(missing)}, which this model does not give")
         return found or self._undetermined(model, path)
 
+    def sampled(self, model: Predictor, path: Path, y: Condition = None) -> tuple[Predictor, Path]:
+        """The model and the path as they are sampled: guided, and on `schedule`, if there is one."""
+        if self.guidance is not None and not (y is None and self.guidance.needs_condition):
+            model = self.guidance.guide(model)  # before, as guidance speaks of the times of the model
+        return self.rescheduled(model, path)
+
     def dynamics(self, model: Predictor, path: Path, y: Condition = None) -> Dynamics:
         """The ODE or SDE that is solved."""
-        guided = self._guided(model, y)
-        guided, path = self.rescheduled(guided, path)  # guidance speaks of the times of the model
+        guided, path = self.sampled(model, path, y)
         if not self.integrator.solves_sde():
             return ODE(guided, y, path)
         if self.diffusion is None:
@@ -120,14 +125,9 @@ class Sampler:
         """
         if not (isinstance(self.times, TimeGrid) and self.looks_at_models):
             return self
-        guided, path = self.rescheduled(self._guided(model, y), path)
+        guided, path = self.sampled(model, path, y)
         generator = torch.Generator(x0.device).manual_seed(0)
         return replace(self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0, [0.0], generator)))
-
-    def _guided(self, model: Predictor, y: Condition) -> Predictor:
-        if self.guidance is None or (y is None and self.guidance.needs_condition):
-            return model
-        return self.guidance.guide(model)
 
     def grid(self, path: Path | None = None) -> list[float]:
         """The times, for a path as it is sampled."""

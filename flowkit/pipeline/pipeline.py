@@ -366,7 +366,9 @@ class Pipeline:
         seed: int = 0,
         **sampling: Any,
     ) -> Tensor:
-        """Log density of the model's ODE at x, nats in the units of the data, shape (batch,).
+        """Log density of the samples of the model's ODE at x, nats in the units of the data, shape (batch,).
+
+        With guidance it is that of guided samples.
 
         Arguments:
             x: Where, shape (batch, *event), in the units of the data.
@@ -402,7 +404,7 @@ class Pipeline:
             raise ConfigError(f"x should have shape (batch, {shape}); got {tuple(x.shape)}")
         x = self.normalization.normalize(x).to(self._dtype)
         labels = to_device(self.labels(len(x), y), self.device)
-        model, path = sampler.rescheduled(self.model, self.path)
+        model, path = sampler.sampled(self.model, self.path, labels)
 
         def estimate(start: int, count: int) -> LogProb:
             part = slice(start, start + count)

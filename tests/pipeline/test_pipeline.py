@@ -1,5 +1,6 @@
 """Pipelines: parts that fit, samples that repeat, configurations that round-trip."""
 
+import dataclasses
 import math
 
 import pytest
@@ -68,6 +69,32 @@ def test_the_likelihood_integrates_to_one(trained):
 def test_the_likelihood_refuses_an_sde(trained):
     with pytest.raises(fk.UnsupportedError, match="choose an ODE integrator"):
         trained.log_prob(torch.zeros(1, 2), integrator="euler_maruyama")
+
+
+@pytest.mark.parametrize("schedule", [None, "cosine"])
+def test_the_likelihood_is_that_of_guided_samples(tiny, tmp_path, schedule):
+    pipeline = tiny.data("moons", labels=True).training(condition_dropout=0.2).build().fit(tmp_path / "run")
+    x, y = pipeline.sample(5, 0), torch.zeros(5, dtype=torch.long)
+    guidance = {"name": "classifier_free", "scale": 3.0}
+    sampler = fk.Sampler(
+        fk.create("integrator", "heun"), [], guidance=fk.create("guidance", "classifier_free", scale=3.0)
+    )
+    if schedule:
+        sampler = dataclasses.replace(sampler, schedule=fk.create("schedule", schedule))
+    model, path = sampler.rescheduled(sampler.guidance.guide(pipeline.model), pipeline.path)
+    expected = fk.log_prob(
+        model,
+        pipeline.normalization.normalize(x),
+        y,
+        source=pipeline.source,
+        integrator=sampler.integrator,
+        times=torch.linspace(0, 1, 21),
+        path=path,
+    ) + pipeline.normalization.log_det((2,))
+    settings = {"integrator": "heun", "steps": 20, "schedule": schedule}
+    assert torch.allclose(pipeline.log_prob(x, 0, guidance=guidance, **settings), expected, atol=1e-4)
+    assert not torch.allclose(pipeline.log_prob(x, 0, **settings), expected, atol=1e-1)
+    assert pipeline.log_prob(x, 0, batch_size=2, guidance=guidance, **settings).shape == (5,)
 
 
 def test_evaluation_measures_samples_and_the_floor(trained):
