@@ -315,7 +315,7 @@ def test_every_coupling_trains_from_a_configuration(tiny, name, tmp_path):
 def test_the_score_is_refused_where_the_coupling_takes_it_away(tiny):
     """-E[x0|x] / beta is the score only if x0 ~ N(0, I) given z."""
     noisy = {"integrator": "euler_maruyama", "diffusion": "constant"}
-    with pytest.raises(fk.ConfigError, match="x0 and z are independent, which OptimalCoupling does not leave them"):
+    with pytest.raises(fk.ConfigError, match="x0 and z are independent, which coupling 'ot' does not leave them"):
         tiny.coupling("ot").sampling("euler_maruyama", diffusion="constant").build()
     pipeline = tiny.coupling("ot").sampling("euler", diffusion=None).build()
     with pytest.raises(fk.ConfigError, match="x0 and z are independent"):
