@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -357,6 +358,48 @@ class Pipeline:
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return trajectory
 
+    @torch.no_grad()
+    def encode(self, x: Tensor, y: Labels | None = None, *, cost: Cost | None = None, **sampling: Any) -> Tensor:
+        """The noise that the model's ODE carries to x: draws of p_init, of shape (batch, *event), on the CPU.
+
+        The grid of sampling is gone through backwards, and where it begins x is taken as the state at its last time.
+
+        Arguments:
+            x: Data, shape (batch, *event), in their units.
+            y: One label for all, or one for each (-1: none); a conditional model must be given some.
+            cost: Has evaluations and rejected steps added to it.
+            sampling: Settings of the section `sampling` to change, such as `integrator="rk4"` or `steps=100`.
+
+        Raises:
+            UnsupportedError: The integrator solves SDEs, labels are missing, or the path adds noise of its own to x0.
+        """
+        self._need_labels("the noise", y)
+        sampler, settings = self._changed(sampling)
+        name = type(sampler.integrator).__name__
+        if sampler.integrator.stochastic:
+            raise UnsupportedError(f"{name} draws noise, and encoding follows the ODE: choose an ODE integrator")
+        if self.path.start_noise:
+            raise UnsupportedError(
+                f"{type(self.path).__name__} adds noise of its own to x0, and data do not say which: choose a gamma "
+                "that is 0 at t = 0"
+            )
+        sampler = self._fitted(sampler, sampling)
+        self._warn_of_steps(sampling)
+        _, path = sampler.sampled(self.model, self.path)
+        grid = sampler.grid(path)
+        backwards = replace(sampler, times=grid[::-1])
+        check_sampler(self, backwards, self._sampled_with(sampling), self._registry)
+        x, model = self._states(x), self.sampled_model(settings)
+        labels = to_device(self.labels(len(x), y), self.device)
+
+        def encode(start: int, count: int) -> Tensor:
+            part = slice(start, start + count)
+            return backwards.sample(model, self.path, x[part], select_condition(labels, part), cost=cost)
+
+        with self._evaluating(sampling):
+            found = [noise.cpu() for _, noise in FittingBatches(settings["batch_size"]).over(range(len(x)), encode)]
+        return torch.cat([x[:0].cpu(), *found]) / path.start_scale(grid[0])
+
     def log_prob(
         self,
         x: Tensor,
@@ -393,16 +436,11 @@ class Pipeline:
         **sampling: Any,
     ) -> LogProb:
         """Like `log_prob`, with the standard error of an estimated divergence."""
-        if y is None and self.spec.num_classes is not None:
-            raise UnsupportedError("the density of a conditional model depends on the label: give y (-1: none)")
+        self._need_labels("the density", y)
         sampler, settings = self._changed(sampling)
         sampler = self._fitted(sampler, sampling)
         self._warn_of_steps(sampling)
-        x = torch.as_tensor(x).to(self.device)
-        if x.shape[1:] != self.spec.event_shape:
-            shape = ", ".join(map(str, self.spec.event_shape))
-            raise ConfigError(f"x should have shape (batch, {shape}); got {tuple(x.shape)}")
-        x = self.normalization.normalize(x).to(self._dtype)
+        x = self._states(x)
         labels = to_device(self.labels(len(x), y), self.device)
         model, path = sampler.sampled(self.model, self.path, labels)
 
@@ -461,6 +499,18 @@ class Pipeline:
             return self.model
         self._compiled = compiled(self.model, self._compiled)
         return self._compiled
+
+    def _states(self, x: Tensor) -> Tensor:
+        """Data as the model takes them, on its device."""
+        x = torch.as_tensor(x).to(self.device)
+        if x.shape[1:] != self.spec.event_shape:
+            shape = ", ".join(map(str, self.spec.event_shape))
+            raise ConfigError(f"x should have shape (batch, {shape}); got {tuple(x.shape)}")
+        return self.normalization.normalize(x).to(self._dtype)
+
+    def _need_labels(self, what: str, y: Labels | None) -> None:
+        if y is None and self.spec.num_classes is not None:
+            raise UnsupportedError(f"{what} of a conditional model depends on the label: give y (-1: none)")
 
     def _draws(
         self, n: int, y: Labels | None, seed: int, cost: Cost | None, sampling: Mapping[str, Any]

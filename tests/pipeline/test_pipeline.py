@@ -35,6 +35,21 @@ def test_a_sample_depends_on_the_seed_and_its_index_alone(trained, sampling):
     assert not torch.allclose(trained.sample(300, seed=2, **sampling), whole[:300], atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "sampling", [{}, {"integrator": "euler_maruyama", "diffusion": "constant"}], ids=["ode", "sde"]
+)
+def test_the_noise_that_a_path_starts_with_belongs_to_samples_too(tiny, sampling):
+    pipeline = (
+        tiny.path("linear", gamma="constant").head("joint").loss("joint", score_weighting="gamma_squared").build()
+    )
+    found = pipeline.sample(600, seed=1, **sampling)
+    assert torch.allclose(pipeline.sample(600, seed=1, batch_size=100, **sampling), found, atol=1e-5)
+    states = pipeline.trajectory(600, seed=1, **sampling)
+    assert torch.allclose(states[-1], found, atol=1e-5)
+    # x0 and noise of deviation 1, with four standard errors of a deviation.
+    assert float(pipeline.normalization.normalize(states[0]).std()) == pytest.approx(2**0.5, rel=4 / 2400**0.5)
+
+
 def test_no_samples_are_an_empty_tensor(trained):
     assert trained.sample(0).shape == (0, 2)
 

@@ -1,0 +1,76 @@
+"""Data go back to the noise that a pipeline carries to them."""
+
+import pytest
+import torch
+
+import flowkit as fk
+
+INTEGRATORS = [
+    "heun",
+    "rk4",
+    "dopri5",
+    "adams_bashforth",
+    "dpmpp_2s",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "unipc",
+    "exponential_ab",
+]
+
+
+def labelled(tiny, path="condot"):
+    return (
+        tiny.data("moons", labels=True)
+        .path("gaussian", schedule=path)
+        .training(steps=100, condition_dropout=0.2)
+        .sampling("rk4", steps=60, grid="log_snr", batch_size=30)
+        .build()
+    )
+
+
+def sampled(pipeline, x0, y, **sampling):
+    """Samples from given draws of p_init."""
+    sampler, _ = pipeline._changed(sampling)
+    with torch.no_grad():
+        x = sampler.sample(pipeline.model.eval(), pipeline.path, x0, torch.full((len(x0),), y))
+    return pipeline.normalization.denormalize(x)
+
+
+@pytest.mark.parametrize("schedule", ["condot", "ve", "edm", "cosine"])
+@pytest.mark.parametrize(
+    "sampling",
+    [{}, {"guidance": {"name": "classifier_free", "scale": 2.0}}, {"grid": {"name": "log_snr", "start": 0.1}}],
+    ids=["plain", "guided", "late"],
+)
+def test_what_is_encoded_is_sampled_again(tiny, tmp_path, schedule, sampling):
+    pipeline = labelled(tiny, schedule).fit(tmp_path / "run")
+    x0 = torch.randn(70, 2, generator=torch.Generator().manual_seed(0))
+    x = sampled(pipeline, x0, 1, **sampling)
+    encoded = pipeline.encode(x, 1, **sampling)
+    assert encoded.shape == (70, 2)
+    torch.testing.assert_close(encoded, x0, rtol=0.01, atol=0.01)
+    torch.testing.assert_close(sampled(pipeline, encoded, 1, **sampling), x, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_every_ode_integrator_encodes(tiny, tmp_path, integrator):
+    pipeline = labelled(tiny).fit(tmp_path / "run")
+    x, cost = pipeline.sample(20, 0), fk.Cost()
+    expected = pipeline.encode(x, 0, integrator="dopri5")
+    found = pipeline.encode(x, 0, integrator=integrator, steps=200, grid="uniform", cost=cost)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+    assert cost.evaluations > 0
+
+
+def test_what_cannot_be_encoded_is_refused(tiny):
+    pipeline = labelled(tiny)
+    with pytest.raises(fk.UnsupportedError, match="EulerMaruyama draws noise, and encoding follows the ODE"):
+        pipeline.encode(torch.zeros(1, 2), 0, integrator="euler_maruyama")
+    with pytest.raises(fk.UnsupportedError, match=r"depends on the label: give y \(-1: none\)"):
+        pipeline.encode(torch.zeros(1, 2))
+    with pytest.raises(fk.ConfigError, match=r"x should have shape \(batch, 2\); got \(1, 3\)"):
+        pipeline.encode(torch.zeros(1, 3), 0)
+    assert pipeline.encode(torch.zeros(0, 2), 0).shape == (0, 2)
+    blurred = fk.Pipeline.builder().data("moons").network("mlp").path("linear", gamma="constant").build()
+    with pytest.raises(fk.UnsupportedError, match="adds noise of its own to x0"):
+        blurred.encode(torch.zeros(1, 2))
