@@ -18,7 +18,7 @@ class EulerMaruyama(SDEIntegrator):
     Since sigma_t does not depend on x, the noise is additive and the strong order is 1, not 1/2. The weak order is 1.
 
     Arguments:
-        last_step: The step to t = 1; see `SDEIntegrator`.
+        last_step: The last step of a grid; see `SDEIntegrator`.
 
     References:
         Kloeden and Platen 1992, Numerical Solution of Stochastic Differential Equations, section 10.2.

@@ -26,7 +26,7 @@ class SRK(SDEIntegrator):
     Ralston's method.
 
     Arguments:
-        last_step: The step to t = 1; see `SDEIntegrator`.
+        last_step: The last step of a grid; see `SDEIntegrator`.
 
     References:
         Roessler 2010, Runge-Kutta Methods for the Strong Approximation of Solutions of SDEs, SIAM J. Numer. Anal. 48,

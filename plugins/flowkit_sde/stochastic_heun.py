@@ -24,7 +24,7 @@ class StochasticHeun(SDEIntegrator):
     local order h^2 leaves the orders what they are. Without noise it is Heun's method for the ODE.
 
     Arguments:
-        last_step: The step to t = 1; see `SDEIntegrator`.
+        last_step: The last step of a grid; see `SDEIntegrator`.
 
     References:
         Kloeden and Platen 1992, Numerical Solution of Stochastic Differential Equations, sections 14.2 and 15.5.

@@ -72,6 +72,21 @@ def test_the_last_step_is_its_formula_and_draws_nothing(name, last):
     assert torch.equal(integrator.step(sde, x, 0.5, 0.9, seeded()), plain.step(sde, x, 0.5, 0.9, seeded()))
 
 
+@every_solver
+@pytest.mark.parametrize("last", LAST)
+def test_the_last_step_of_a_grid_that_ends_before_1_is_another_one_too(name, last):
+    integrator, sde = problem(name, diffusion=ConstantDiffusion(0.7), last_step=last)
+    *_, before = SOLVERS[name]().trajectory(sde, states(), [0.0, 0.5, 0.9], seeded())
+    *_, same, found = integrator.trajectory(sde, states(), [0.0, 0.5, 0.9, 0.95], seeded())
+    ahead = {
+        "mean": lambda x: x + (0.95 - 0.9) * sde.drift(x, 0.9),
+        "euler": lambda x: x + (0.95 - 0.9) * mixture().velocity(x, 0.9),
+        "tweedie": lambda x: mixture().denoise(x, 0.9),
+    }
+    assert torch.equal(same, before)
+    torch.testing.assert_close(found, ahead[last](before), rtol=1e-12, atol=1e-12)
+
+
 def test_tweedie_needs_a_path_that_gives_the_mean_of_the_data():
     class Turned(Path):
         def sample(self, x0, z, t, generator=None): ...
