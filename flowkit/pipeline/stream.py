@@ -62,8 +62,8 @@ def draw_to(
     with exclusive(_beside(path, ".lock"), f"writing {path}") if processes.is_main else nullcontext():
         parts = SampleParts(path, facts)
         if processes.is_main:
+            _check_room(path, n, spec, draws.dtype, parts.bytes)  # first: what is refused takes nothing away
             parts.open(size * math.ceil(BLOCK / size))  # a part of small batches holds several
-            _check_room(path, n, spec, draws.dtype, parts.bytes)
         processes.wait()
         starts = range(0, n, parts.rows)
         batches = FittingBatches(size)
@@ -101,10 +101,10 @@ class SampleParts:
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        if self.folder.exists():
+        if self.bytes:
             text = f"{self.folder}: what is there is of other samples, or damaged, and is drawn anew"
             warnings.warn(text, FlowkitWarning, stacklevel=2)
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         (self.folder / "facts.json").write_text(json.dumps({"facts": self._facts, "rows": rows}), encoding="utf-8")
 
@@ -115,7 +115,7 @@ class SampleParts:
 
     @property
     def bytes(self) -> int:
-        """What the parts take."""
+        """What the parts take, those of other samples too."""
         return sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
 
     def has(self, samples: range) -> bool:
@@ -169,7 +169,7 @@ def _check_room(path: Path, n: int, spec: DataSpec, dtype: torch.dtype, there: i
         n: How many samples.
         spec: Their shape.
         dtype: Their type.
-        there: How many bytes of them are there already, in parts.
+        there: How many bytes parts take there already; they are used, or make way.
     """
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     numbers, written = n * math.prod(spec.event_shape), _DIGITS if path.suffix.lower() == ".csv" else dtype.itemsize

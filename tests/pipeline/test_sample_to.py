@@ -180,6 +180,30 @@ def test_room_is_asked_for_what_is_not_yet_drawn(pipeline, starts, tmp_path, mon
             pipeline.sample_to(tmp_path / "x.npy", N)
 
 
+def test_what_has_no_room_takes_nothing_away_and_leaves_nothing(pipeline, starts, tmp_path, monkeypatch):
+    def refused(**arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+            with pytest.raises(fk.ConfigError, match="draw fewer"):
+                pipeline.sample_to(tmp_path / "x.npy", N, **arguments)
+
+    refused()
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(Crash):
+        pipeline.sample_to(tmp_path / "x.npy", N)
+    refused(seed=1)
+    pipeline.sample_to(tmp_path / "x.npy", N)
+    assert starts[3:] == [1024]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_folder_without_parts_is_taken_without_a_word(pipeline, tmp_path):
+    """As a process leaves it that is killed before the first batch is drawn."""
+    SampleParts(tmp_path / "x.npy", {"seed": 1}).open(512)
+    pipeline.sample_to(tmp_path / "x.npy", N)
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
 def test_a_part_that_was_cut_short_is_drawn_again(pipeline, starts, tmp_path):
     with pytest.raises(Crash):
         pipeline.sample_to(tmp_path / "x.npy", N)
