@@ -28,8 +28,8 @@ from .memory import FittingBatches
 
 __all__ = ["SampleParts", "digest", "draw_to"]
 
-_DIGITS = 20
-"""How many characters a number takes in a text file."""
+_DIGITS = 26
+"""How many characters a number takes in a text file: at most 24, a comma, its share of label and line end."""
 
 
 def draw_to(

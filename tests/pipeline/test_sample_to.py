@@ -204,6 +204,17 @@ def test_a_folder_without_parts_is_taken_without_a_word(pipeline, tmp_path):
     assert os.listdir(tmp_path) == ["x.npy"]
 
 
+def test_a_disk_that_has_not_the_room_of_a_text_file_is_refused(pipeline, tmp_path, monkeypatch):
+    pipeline.normalization = fk.Normalization(torch.tensor(0.0), torch.tensor(1e-5))  # numbers of many characters
+    file = tmp_path / "x.csv"
+    pipeline.sample_to(file, N)
+    taken = file.stat().st_size + N * 2 * 4  # and the parts
+    file.unlink()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=taken - 1))
+    with pytest.raises(fk.ConfigError, match="draw fewer"):
+        pipeline.sample_to(file, N)
+
+
 def test_a_part_that_was_cut_short_is_drawn_again(pipeline, starts, tmp_path):
     with pytest.raises(Crash):
         pipeline.sample_to(tmp_path / "x.npy", N)
