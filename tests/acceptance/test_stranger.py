@@ -162,7 +162,7 @@ def test_its_settings_are_checked_like_ours(flowkit, tmp_path):
     output = flowkit("train", "moons", "path=spirall", cwd=tmp_path, code=2)
     assert "did you mean 'spiral'" in output
     output = flowkit("train", "moons", "path=spiral", "head=score", "loss=csm", cwd=tmp_path, code=2)
-    assert "SpiralPath" in output
+    assert "path 'spiral'" in output
     assert "score" in output
 
 

@@ -62,7 +62,7 @@ def test_a_gaussian_path_refuses_it(tiny):
 
 
 def test_the_density_is_refused_by_name(between):
-    with pytest.raises(fk.UnsupportedError, match="DataAsSource has no log_prob"):
+    with pytest.raises(fk.UnsupportedError, match="source 'data' has no log_prob"):
         between.build().log_prob(torch.zeros(2, 2))
 
 

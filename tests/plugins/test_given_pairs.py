@@ -161,12 +161,12 @@ def test_what_does_not_go_with_pairs_is_refused_when_the_pipeline_is_built(tiny)
     with pytest.raises(fk.ConfigError, match="source: the data do not come in pairs"):
         tiny.coupling("independent").path("linear").source("data").build()
     x0, z = shifted_pairs()
-    with pytest.raises(fk.ConfigError, match="IndependentCoupling takes for independent: use the coupling 'given'"):
+    with pytest.raises(fk.ConfigError, match="coupling 'independent' takes for independent: use the coupling 'given'"):
         tiny.data(fk.InMemory(z, x0=x0)).build()
 
 
 def test_the_score_is_unknown_for_given_pairs(paired):
     noisy = {"integrator": "euler_maruyama", "diffusion": "constant"}
     builder = paired.source("gaussian").path("gaussian").sampling(**noisy)
-    with pytest.raises(fk.ConfigError, match="x0 and z are independent, which GivenCoupling does not leave them"):
+    with pytest.raises(fk.ConfigError, match="x0 and z are independent, which coupling 'given' does not leave them"):
         builder.build()
