@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.files import read_yaml, write_yaml
-from ..errors import ConfigError, RunExistsError
+from ..errors import ConfigError, FlowkitWarning, RunExistsError
 from ..export import check_place
 from ..interfaces.callback import Callback, TrainingState
 
@@ -184,7 +185,7 @@ class MetricsLog(Callback):
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self._alive_at = 0.0
-        self._has_choice = False
+        self._has_choice = self._has_warned = False
 
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
@@ -213,13 +214,19 @@ class MetricsLog(Callback):
     def training_ended(self, state: TrainingState) -> None:
         """Say so where training ends before its last step, as far as the disk has room for it."""
         if state.step < state.steps:
-            with suppress(OSError):
-                self._add({"step": state.step, "ended": True})
+            self._add({"step": state.step, "ended": True})
 
     def _add(self, line: dict[str, Any]) -> None:
-        with self.run.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | {"time": round(time.time(), 1)}) + "\n")
+        """Write a line; where the disk is full, say so once and let training go on: checkpoints decide what is kept."""
         self._alive_at = time.monotonic()
+        try:
+            with self.run.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line | {"time": round(time.time(), 1)}) + "\n")
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                text = f"{self.run.metrics_file}: could not be written ({error.strerror}); training goes on without it"
+                warnings.warn(text, FlowkitWarning, stacklevel=2)
 
 
 def _known(value: Any) -> Any:

@@ -62,3 +62,16 @@ def test_a_time_of_the_log_that_is_none_hides_no_run(folder):
     log.write_text(log.read_text() + '{"step": 10, "loss": 1, "time": "x"}\n')
     (state,) = fk.list_runs(folder.parent)
     assert state.state == "complete"
+
+
+def test_a_log_that_cannot_be_written_to_is_told_once_and_training_goes_on(tmp_path):
+    class InItsWay(fk.Callback):
+        def training_started(self, state):
+            (state.folder / "metrics.jsonl").unlink()
+            (state.folder / "metrics.jsonl").mkdir()
+
+    with pytest.warns(fk.FlowkitWarning) as told:
+        pipeline().fit(tmp_path / "run", callbacks=[InItsWay()])
+    assert len(told) == 1
+    assert "metrics.jsonl: could not be written (Is a directory); training goes on" in str(told[0].message)
+    assert (tmp_path / "run/checkpoints/step-00000010").is_dir()
