@@ -149,7 +149,7 @@ def main(folder, rank):
     refused(builder(shard=True, checkpoint_every=4), folder, "second", rank)
     parts.sync = checkpoint.sync
     if rank == 0:
-        checkpoint.save_file = full
+        checkpoint.save_tensors = full
     refused(builder(shard=True, checkpoint_every=4), folder, "failed", rank)
 
 

@@ -104,7 +104,7 @@ def main(folder, rank):
     dropping(steps=STEPS // 2).build().fit(folder / "halves")
     torch.save(weights(dropping().build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
     if rank == 0:
-        checkpoint.save_file = full
+        checkpoint.save_tensors = full
     try:
         builder(checkpoint_every=4).build().fit(folder / "failed")
     except fk.FlowkitError as error:
