@@ -30,6 +30,7 @@ class Draws:
         y: The labels of all of them, or None.
         seed: The seed.
         cost: Has what is done added to it.
+        x0: Where they come from; by default draws of the source.
     """
 
     sampler: Sampler
@@ -40,6 +41,7 @@ class Draws:
     y: Tensor | None
     seed: int
     cost: Cost | None = None
+    x0: Tensor | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -59,7 +61,10 @@ class Draws:
     def _given(self, start: int, count: int) -> tuple[Tensor, Condition, BlockGenerator]:
         mean = self.model.data_mean
         generator = BlockGenerator(self.seed, start, count, mean.device)
-        x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.dtype))
+        if self.x0 is None:
+            x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.dtype))
+        else:
+            x0 = self.x0[start : start + count].to(mean.device, self.dtype)
         y = to_device(select_condition(self.y, slice(start, start + count)), mean.device)
         return x0, y, generator
 

@@ -262,7 +262,14 @@ class Pipeline:
 
     @torch.no_grad()
     def sample(
-        self, n: int, y: Labels | None = None, *, seed: int = 0, cost: Cost | None = None, **sampling: Any
+        self,
+        n: int,
+        y: Labels | None = None,
+        *,
+        seed: int = 0,
+        x0: Tensor | None = None,
+        cost: Cost | None = None,
+        **sampling: Any,
     ) -> Tensor:
         """Draw samples, in the units of the data.
 
@@ -274,6 +281,7 @@ class Pipeline:
             n: How many.
             y: One label for all, or one for each; by default the classes in turn, for conditional models.
             seed: The seed.
+            x0: Draws of p_init to start from, shape (n, *event), such as `encode` gives; by default those of the seed.
             cost: Has evaluations and rejected steps added to it.
             sampling: Settings of the section `sampling` to change, such as `integrator="euler"` or `steps=10`.
 
@@ -285,6 +293,10 @@ class Pipeline:
         """
         check_whole("the number of samples", n)
         draws, size = self._draws(n, y, seed, cost, sampling)
+        if x0 is not None:
+            if x0.shape != (shape := (n, *self.spec.event_shape)):
+                raise ConfigError(f"x0 should have shape {shape}; got {tuple(x0.shape)}")
+            draws = replace(draws, x0=x0)
         self._warn_of_steps(sampling)
         samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))

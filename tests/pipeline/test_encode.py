@@ -28,14 +28,6 @@ def labelled(tiny, path="condot"):
     )
 
 
-def sampled(pipeline, x0, y, **sampling):
-    """Samples from given draws of p_init."""
-    sampler, _ = pipeline._changed(sampling)
-    with torch.no_grad():
-        x = sampler.sample(pipeline.model.eval(), pipeline.path, x0, torch.full((len(x0),), y))
-    return pipeline.normalization.denormalize(x)
-
-
 @pytest.mark.parametrize("schedule", ["condot", "ve", "edm", "cosine"])
 @pytest.mark.parametrize(
     "sampling",
@@ -45,11 +37,11 @@ def sampled(pipeline, x0, y, **sampling):
 def test_what_is_encoded_is_sampled_again(tiny, tmp_path, schedule, sampling):
     pipeline = labelled(tiny, schedule).fit(tmp_path / "run")
     x0 = torch.randn(70, 2, generator=torch.Generator().manual_seed(0))
-    x = sampled(pipeline, x0, 1, **sampling)
+    x = pipeline.sample(70, 1, x0=x0, **sampling)
     encoded = pipeline.encode(x, 1, **sampling)
     assert encoded.shape == (70, 2)
     torch.testing.assert_close(encoded, x0, rtol=0.01, atol=0.01)
-    torch.testing.assert_close(sampled(pipeline, encoded, 1, **sampling), x, rtol=0.01, atol=0.01)
+    torch.testing.assert_close(pipeline.sample(70, 1, x0=encoded, **sampling), x, rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
@@ -74,3 +66,9 @@ def test_what_cannot_be_encoded_is_refused(tiny):
     blurred = fk.Pipeline.builder().data("moons").network("mlp").path("linear", gamma="constant").build()
     with pytest.raises(fk.UnsupportedError, match="adds noise of its own to x0"):
         blurred.encode(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (4, 3), (2,)])
+def test_draws_to_start_from_have_the_shape_of_the_samples(tiny, shape):
+    with pytest.raises(fk.ConfigError, match=r"x0 should have shape \(4, 2\); got \("):
+        tiny.build().sample(4, x0=torch.zeros(shape))
