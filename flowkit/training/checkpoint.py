@@ -10,6 +10,7 @@ checkpoints/step-00003000/
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -120,7 +121,7 @@ class Checkpoint:
         state = self.state()
         if state.get("step") != self.step:
             raise CheckpointError(f"{self.folder} is the checkpoint of step {state.get('step')} under another name")
-        if identity and state.get("run", identity) != identity:
+        if identity and state.get("run") != identity:
             raise CheckpointError(f"{self.folder} is a checkpoint of another run")
 
     def _unusable(self, path: Path, reason: str) -> CheckpointError:
@@ -140,7 +141,7 @@ def usable_checkpoint(run: Path, identity: str | None = None) -> Checkpoint | No
 
     Arguments:
         run: The run folder.
-        identity: What its checkpoints have in `state.json` as `run`, if they have that.
+        identity: What its checkpoints have in `state.json` as `run`; None for a run that is older than that.
 
     Raises:
         CheckpointError: All that there are are damaged.
@@ -152,6 +153,8 @@ def usable_checkpoint(run: Path, identity: str | None = None) -> Checkpoint | No
             checkpoint.verify()
             checkpoint.check_place(identity)
         except CheckpointError as error:
+            if not folder.exists():  # a run that trains has taken it away, and has newer ones
+                return usable_checkpoint(run, identity)
             reasons.append(str(error))
             continue
         for reason in reasons:
@@ -222,7 +225,8 @@ def _clear(place: Path) -> None:
     else:
         place.unlink(missing_ok=True)
     if place.exists():
-        place.rename(place.with_name(place.name + ".damaged"))
+        names = (place.with_name(f"{place.name}.damaged-{i}") for i in itertools.count(1))
+        place.rename(next(name for name in names if not name.exists()))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Checkpoints that are not this run's, or stand in its way: passed over in words, and training goes on."""
 
+import json
 import os
 import shutil
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit.training.checkpoint import Checkpoint
+from flowkit.training.checkpoint import Checkpoint, save_checkpoint
 
 
 def pipeline(steps=10, schedule="condot", data="moons", **training):
@@ -44,6 +45,14 @@ def test_a_checkpoint_of_another_run_is_passed_over(folder, tmp_path):
     assert all(torch.equal(value, weights(alone, 15)[name]) for name, value in weights(folder, 15).items())
 
 
+def test_a_checkpoint_that_does_not_say_its_run_is_not_of_one_that_has_a_name(folder):
+    state = Checkpoint(folder / "checkpoints/step-00000010").state() | {"step": 20}
+    del state["run"]
+    save_checkpoint(folder, 20, {"ema": weights(folder, 10)}, state, keep=3)
+    with pytest.warns(fk.FlowkitWarning, match="step-00000020 is a checkpoint of another run"):
+        fk.Pipeline.load(folder)
+
+
 def test_a_checkpoint_under_another_name_is_passed_over(folder):
     shutil.copytree(folder / "checkpoints/step-00000005", folder / "checkpoints/step-00000999")
     with pytest.warns(fk.FlowkitWarning, match="step-00000999 is the checkpoint of step 5 under another name"):
@@ -74,6 +83,7 @@ def test_a_file_in_the_place_of_a_checkpoint_is_replaced(folder):
 def test_what_cannot_be_removed_is_moved_aside(folder, monkeypatch):
     (folder / "checkpoints/step-00000015").mkdir()
     (folder / "checkpoints/step-00000015/x").touch()
+    (folder / "checkpoints/step-00000015.damaged-1").mkdir()
     remove = shutil.rmtree
 
     def stubborn(path, *arguments, **settings):
@@ -83,7 +93,7 @@ def test_what_cannot_be_removed_is_moved_aside(folder, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", stubborn)
     with pytest.warns(fk.FlowkitWarning, match="step-00000010 is used instead"):
         pipeline(15).fit(folder, resume=True)
-    assert (folder / "checkpoints/step-00000015.damaged/x").exists()
+    assert (folder / "checkpoints/step-00000015.damaged-2/x").exists()
     assert weights(folder, 15)
 
 
@@ -115,3 +125,19 @@ def test_a_checkpoint_that_is_taken_away_while_it_is_loaded_is_left_for_the_next
     assert os.listdir(folder / "checkpoints") == ["step-00000005"]
     expected = weights(folder, 5)
     assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
+
+
+def test_a_checkpoint_that_is_taken_away_while_it_is_verified_is_left_for_a_newer_one(folder, monkeypatch):
+    verify, newest = Checkpoint.verify, folder / "checkpoints/step-00000010"
+    shutil.rmtree(folder / "checkpoints/step-00000005")
+
+    def slow(self):
+        if self.folder == newest:
+            newest.rename(folder / "aside")
+            state = json.loads((folder / "aside/state.json").read_text()) | {"step": 15}
+            save_checkpoint(folder, 15, {"ema": Checkpoint(folder / "aside").tensors("ema")}, state, keep=1)
+        verify(self)
+
+    monkeypatch.setattr(Checkpoint, "verify", slow)
+    assert fk.Pipeline.load(folder)
+    assert os.listdir(folder / "checkpoints") == ["step-00000015"]
