@@ -74,7 +74,7 @@ def train(
         again = processes.again(["train", config, *(overrides or []), *options])
         error.args = (f"{error}\ngo on with: {again}",)
         raise
-    if launched().is_main:
+    if processes.is_main:
         _report(pipeline, folder, console, no_report)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from ..interfaces.data import DataSpec
 from ..locks import exclusive
 from ..processes import launched
 from ..random import BLOCK
+from ..training.checkpoint import sync
 from .draws import Draws
 from .memory import FittingBatches
 
@@ -129,11 +129,7 @@ class SampleParts:
         """Keep a part: whole or not at all."""
         partial = self._file(start).with_suffix(".partial")
         save_tensors({"x": x.contiguous()}, partial)
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(partial)
         partial.replace(self._file(start))
 
     def batches(self, starts: Sequence[int], y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
