@@ -41,6 +41,11 @@ class Model(nn.Module, Predictor):
         """What the head predicts."""
         return self.head.quantities
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in: the type of its weights."""
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
+
     def can_predict(self, wanted: Quantity) -> bool:
         """Whether the head predicts it or the path converts something to it."""
         return any(self.path.can_convert(given, wanted) for given in self.head.quantities)

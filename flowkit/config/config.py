@@ -74,7 +74,7 @@ class Config:
         for choice in (self.sampling["integrator"], self.sampling["grid"]):
             if _class_of(choice, registry).own_steps and launched().is_main:
                 text = f"sampling.steps: makes no difference: {choice.kind} {choice.name!r} has steps of its own"
-                warnings.warn(text, FlowkitWarning, stacklevel=4)
+                warnings.warn(text, FlowkitWarning, stacklevel=5)
 
     def with_sampling(self, given: Mapping[str, Any], registry: Registry) -> "Config":
         """The configuration with some settings of `sampling` changed.

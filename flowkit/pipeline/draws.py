@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..conditions import Condition, select_condition, to_device
@@ -43,11 +42,6 @@ class Draws:
     cost: Cost | None = None
     x0: Tensor | None = None
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the samples are drawn in: the type of the weights."""
-        return next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
-
     def batch(self, start: int, count: int) -> Tensor:
         """The samples from an index on, in the units of the data, shape (count, *event), on the CPU."""
         x0, y, generator = self._given(start, count)
@@ -62,9 +56,9 @@ class Draws:
         mean = self.model.data_mean
         generator = BlockGenerator(self.seed, start, count, mean.device)
         if self.x0 is None:
-            x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.dtype))
+            x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.model.dtype))
         else:
-            x0 = self.x0[start : start + count].to(mean.device, self.dtype)
+            x0 = self.x0[start : start + count].to(mean.device, self.model.dtype)
         y = to_device(select_condition(self.y, slice(start, start + count)), mean.device)
         return x0, y, generator
 

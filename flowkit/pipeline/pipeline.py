@@ -1,8 +1,8 @@
 """The pipeline: data, path, model and sampler that fit together; trained, sampled, saved and loaded as one."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,32 +12,32 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..conditions import Condition, select_condition, to_device
+from ..conditions import Condition
 from ..config.choice import build
 from ..config.config import Config, read_config
 from ..divergence import Divergence
-from ..errors import CheckpointError, ConfigError, FlowkitError, UnsupportedError
+from ..errors import CheckpointError, ConfigError
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
-from ..likelihood import LogProb, estimate_log_prob
+from ..likelihood import LogProb
 from ..locks import exclusive
 from ..model import Model
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
-from ..random import BlockGenerator
-from ..sampling import Cost, Sampler
-from ..threads import suitable_threads
-from ..training.checkpoint import Checkpoint, latest_checkpoint, usable_checkpoint
+from ..sampling import Cost
+from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .arguments import Labels, check_whole, read_labels, room_for
-from .checks import check_parts, check_sampler
+from .backwards import density_of, noise_of
+from .call import SamplingCall
+from .checks import check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
+from .loading import read_newest
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
-from .naming import rename
-from .parts import build_network, build_parts, build_sampler, known_of
+from .parts import build_network, build_parts, known_of
 from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
 from .resume import check_same
 from .run import KeptConfig, MetricsLog, RunFolder
@@ -48,15 +48,6 @@ if TYPE_CHECKING:
     from .builder import PipelineBuilder
 
 __all__ = ["Pipeline"]
-
-_ATTEMPTS = 5
-"""How often a checkpoint may be taken away while it is read."""
-_PILOTS = 64
-"""Samples that a grid may look at before it is laid."""
-
-
-class _TakenAway(Exception):
-    """A checkpoint is no longer there."""
 
 
 class Pipeline:
@@ -213,19 +204,16 @@ class Pipeline:
         """
         plugins = plugins or installed_plugins()
         run = RunFolder(folder)
-        given = run.read_config()
-        given = without_lost_callbacks(given, plugins)
+        given = without_lost_callbacks(run.read_config(), plugins)
         check_provenance(given, plugins, objects)
         config = read_config(qualified(given, plugins) | objects, plugins, may_be_absent=("data", "callbacks"))
-        for _ in range(_ATTEMPTS):
-            checkpoint = usable_checkpoint(run.path, identity_of(given))
-            if checkpoint is None:
-                raise CheckpointError(f"{run.path}: this run has no checkpoint yet")
-            with suppress(_TakenAway):
-                pipeline = cls._of(checkpoint, config, plugins)
-                break
-        else:
-            raise CheckpointError(f"{run.path}: checkpoints are taken away faster than they can be read")
+
+        def read(checkpoint: Checkpoint) -> "Pipeline":
+            pipeline = cls(config, plugins, *from_facts(checkpoint))
+            pipeline.load_weights(checkpoint)
+            return pipeline
+
+        checkpoint, pipeline = read_newest(run, identity_of(given), read)
         pipeline._trained = True
         pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         tell(
@@ -238,17 +226,6 @@ class Pipeline:
                 resumes_training=False,
             ),
         )
-        return pipeline
-
-    @classmethod
-    def _of(cls, checkpoint: Checkpoint, config: Config, plugins: PluginManager) -> "Pipeline":
-        try:
-            pipeline = cls(config, plugins, *from_facts(checkpoint))
-            pipeline.load_weights(checkpoint)
-        except CheckpointError as error:
-            if not checkpoint.folder.exists():  # a run that trains has newer ones by now
-                raise _TakenAway from error
-            raise
         return pipeline
 
     def load_weights(self, checkpoint: Checkpoint) -> None:
@@ -292,16 +269,16 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         check_whole("the number of samples", n)
-        draws, size = self._draws(n, y, seed, cost, sampling)
+        call, shape = self._call(sampling), (n, *self.spec.event_shape)
+        draws = self._draws(call, n, y, seed, cost)
         if x0 is not None:
-            if x0.shape != (shape := (n, *self.spec.event_shape)):
+            if x0.shape != shape:
                 raise ConfigError(f"x0 should have shape {shape}; got {tuple(x0.shape)}")
             draws = replace(draws, x0=x0)
-        self._warn_of_steps(sampling)
-        samples = room_for(n, (n, *self.spec.event_shape), self._dtype)
+        samples = room_for(n, shape, self.model.dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
-        with self._evaluating(sampling):
-            for start, x in FittingBatches(size).over(range(n), draws.batch):
+        with call.evaluating():
+            for start, x in FittingBatches(call.batch_size).over(range(n), draws.batch):
                 samples[start : start + len(x)] = x
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return samples
@@ -334,8 +311,9 @@ class Pipeline:
             ConfigError: The settings or the file do not make sense, or do not fit the model.
         """
         check_whole("the number of samples", n)
-        draws, size = self._draws(n, y, seed, cost, sampling)
-        settings = self._sampled_with(sampling).dump()["sampling"]
+        call, file = self._call(sampling), Path(path)
+        draws = self._draws(call, n, y, seed, cost)
+        settings = call.plain_settings
         del settings["batch_size"]  # which changes no more of a sample than its rounding
         facts = {
             "weights": digest(*self.model.state_dict().values()),
@@ -344,28 +322,27 @@ class Pipeline:
             "seed": seed,
             "labels": digest(draws.y),
         }
-        file = Path(path)
-        self._warn_of_steps(sampling)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
-        with self._evaluating(sampling):
-            draw_to(file, n, size, draws, self.spec, facts)
+        with call.evaluating():
+            draw_to(file, n, call.batch_size, draws, self.spec, facts)
         tell(self._plugins, SamplingEnded(pipeline=self, file=file, y=draws.y, seed=seed, settings=sampling))
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
         check_whole("the number of samples", n)
-        draws, size = self._draws(n, y, seed, None, sampling)
-        _, path = draws.sampler.rescheduled(self.model, self.path)
-        trajectory = room_for(n, (len(draws.sampler.grid(path)), n, *self.spec.event_shape), self._dtype)
+        call = self._call(sampling, keeps_states=True)
+        draws = self._draws(call, n, y, seed, None)
+        _, path = call.sampler.rescheduled(self.model, self.path)
+        trajectory = room_for(n, (len(call.sampler.grid(path)), n, *self.spec.event_shape), self.model.dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
 
         def keep(start: int, count: int) -> None:
             for i, state in enumerate(draws.states(start, count)):
                 trajectory[i, start : start + count] = state
 
-        with self._evaluating(sampling):
-            deque(FittingBatches(size).over(range(n), keep), maxlen=0)
+        with call.evaluating():
+            deque(FittingBatches(call.batch_size).over(range(n), keep), maxlen=0)
         samples = trajectory[-1]
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return trajectory
@@ -385,32 +362,7 @@ class Pipeline:
         Raises:
             UnsupportedError: The integrator solves SDEs, labels are missing, or the path adds noise of its own to x0.
         """
-        self._need_labels("the noise", y)
-        sampler, settings = self._changed(sampling)
-        name = type(sampler.integrator).__name__
-        if sampler.integrator.stochastic:
-            raise UnsupportedError(f"{name} draws noise, and encoding follows the ODE: choose an ODE integrator")
-        if self.path.start_noise:
-            raise UnsupportedError(
-                f"{type(self.path).__name__} adds noise of its own to x0, and data do not say which: choose a gamma "
-                "that is 0 at t = 0"
-            )
-        sampler = self._fitted(sampler, sampling)
-        self._warn_of_steps(sampling)
-        _, path = sampler.sampled(self.model, self.path)
-        grid = sampler.grid(path)
-        backwards = replace(sampler, times=grid[::-1])
-        check_sampler(self, backwards, self._sampled_with(sampling), self._registry)
-        x, model = self._states(x), self.sampled_model(settings)
-        labels = to_device(self.labels(len(x), y), self.device)
-
-        def encode(start: int, count: int) -> Tensor:
-            part = slice(start, start + count)
-            return backwards.sample(model, self.path, x[part], select_condition(labels, part), cost=cost)
-
-        with self._evaluating(sampling):
-            found = [noise.cpu() for _, noise in FittingBatches(settings["batch_size"]).over(range(len(x)), encode)]
-        return torch.cat([x[:0].cpu(), *found]) / path.start_scale(grid[0])
+        return noise_of(self._call(sampling), x, y, cost)
 
     def log_prob(
         self,
@@ -448,34 +400,7 @@ class Pipeline:
         **sampling: Any,
     ) -> LogProb:
         """Like `log_prob`, with the standard error of an estimated divergence."""
-        self._need_labels("the density", y)
-        sampler, settings = self._changed(sampling)
-        sampler = self._fitted(sampler, sampling)
-        self._warn_of_steps(sampling)
-        x = self._states(x)
-        labels = to_device(self.labels(len(x), y), self.device)
-        model, path = sampler.sampled(self.model, self.path, labels)
-
-        def estimate(start: int, count: int) -> LogProb:
-            part = slice(start, start + count)
-            return estimate_log_prob(
-                model,
-                x[part],
-                select_condition(labels, part),
-                source=self.source,
-                integrator=sampler.integrator,
-                times=sampler.grid(path),
-                path=path,
-                divergence=divergence,
-                generator=BlockGenerator(seed, start, count, self.device),
-            )
-
-        with self._evaluating(sampling):
-            found = [estimated for _, estimated in FittingBatches(settings["batch_size"]).over(range(len(x)), estimate)]
-        values, errors = (
-            torch.cat(parts).cpu() for parts in (zip(*found, strict=True) if found else [[x.new_empty(0)]] * 2)
-        )
-        return LogProb(values + self.normalization.log_det(self.spec.event_shape), errors)
+        return density_of(self._call(sampling), x, y, divergence, seed)
 
     def evaluate(self, *, seed: int = 0, **sampling: Any) -> list[Evaluation]:
         """Measure samples against the data with the metrics of the section `evaluation`."""
@@ -512,51 +437,16 @@ class Pipeline:
         self._compiled = compiled(self.model, self._compiled)
         return self._compiled
 
-    def _states(self, x: Tensor) -> Tensor:
-        """Data as the model takes them, on its device."""
-        x = torch.as_tensor(x).to(self.device)
-        if x.shape[1:] != self.spec.event_shape:
-            shape = ", ".join(map(str, self.spec.event_shape))
-            raise ConfigError(f"x should have shape (batch, {shape}); got {tuple(x.shape)}")
-        return self.normalization.normalize(x).to(self._dtype)
+    def _call(self, sampling: Mapping[str, Any], keeps_states: bool = False) -> SamplingCall:
+        call = SamplingCall(self, self._config, self._registry, sampling)
+        if "steps" in sampling and not keeps_states:  # states are kept at the times that the steps give
+            call.warn_of_steps()
+        return call
 
-    def _need_labels(self, what: str, y: Labels | None) -> None:
-        if y is None and self.spec.num_classes is not None:
-            raise UnsupportedError(f"{what} of a conditional model depends on the label: give y (-1: none)")
-
-    def _draws(
-        self, n: int, y: Labels | None, seed: int, cost: Cost | None, sampling: Mapping[str, Any]
-    ) -> tuple[Draws, int]:
-        """The samples of a seed, and how many are drawn at once."""
+    def _draws(self, call: SamplingCall, n: int, y: Labels | None, seed: int, cost: Cost | None) -> Draws:
         check_whole("the seed", seed)
-        labels, (sampler, settings) = self.labels(n, y), self._changed(sampling)
-        sampler, model = self._fitted(sampler, sampling), self.sampled_model(settings)
-        draws = Draws(sampler, model, self.path, self.source, self.normalization, labels, seed, cost)
-        return draws, settings["batch_size"]
-
-    @torch.no_grad()
-    def _fitted(self, sampler: Sampler, sampling: Mapping[str, Any]) -> Sampler:
-        """The sampler with its grid fitted to the model, the same for every seed and number of samples."""
-        if not sampler.looks_at_models:
-            return sampler
-        with self._evaluating(sampling):
-            generator = torch.Generator(self.device).manual_seed(0)
-            x0 = self.source.sample(_PILOTS, self.spec.event_shape, generator, self.device, self._dtype)
-            return sampler.fitted(self.model, self.path, x0, to_device(self.labels(_PILOTS), self.device))
-
-    @contextmanager
-    def _evaluating(self, sampling: Mapping[str, Any]) -> Iterator[None]:
-        """Dropout and the like off while sampling; afterwards the model is as it was, perhaps amid training."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with suitable_threads(self.model):
-                yield
-        except FlowkitError as error:
-            rename(error, self._sampled_with(sampling), self._registry)
-            raise
-        finally:
-            self.model.train(was_training)
+        labels = self.labels(n, y)
+        return Draws(call.sampler, call.model, self.path, self.source, self.normalization, labels, seed, cost)
 
     def _begin_anew(self) -> None:
         """Start training from the weights that the seed gives, also where this pipeline has trained before."""
@@ -570,24 +460,3 @@ class Pipeline:
             self.model.network.load_state_dict(network.state_dict())
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
         self._trained = True
-
-    def _sampled_with(self, sampling: Mapping[str, Any]) -> Config:
-        """The configuration with some settings of the section `sampling` changed."""
-        return self._config.with_sampling(sampling, self._registry) if sampling else self._config
-
-    def _changed(self, sampling: Mapping[str, Any]) -> tuple[Sampler, Mapping[str, Any]]:
-        """The sampler with some settings changed, and all settings."""
-        config, sampler = self._sampled_with(sampling), self.sampler
-        if sampling:
-            sampler = build_sampler(config, self._registry, self.spec)
-            check_sampler(self, sampler, config, self._registry)
-        return sampler, config.sampling
-
-    def _warn_of_steps(self, sampling: Mapping[str, Any]) -> None:
-        if "steps" in sampling:
-            self._sampled_with(sampling).warn_of_steps(self._registry)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """What the network computes in."""
-        return next((p.dtype for p in self.model.network.parameters() if p.is_floating_point()), torch.float32)

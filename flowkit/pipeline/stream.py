@@ -62,7 +62,7 @@ def draw_to(
     with exclusive(_beside(path, ".lock"), f"writing {path}") if processes.is_main else nullcontext():
         parts = SampleParts(path, facts)
         if processes.is_main:
-            _check_room(path, n, spec, draws.dtype, parts.bytes)  # first: what is refused takes nothing away
+            _check_room(path, n, spec, draws.model.dtype, parts.bytes)  # first: what is refused takes nothing away
             parts.open(size * math.ceil(BLOCK / size))  # a part of small batches holds several
         processes.wait()
         starts = range(0, n, parts.rows)
