@@ -13,7 +13,8 @@ from . import __version__
 from .config.files import write_yaml
 from .errors import ConfigError
 from .export import check_place
-from .pipeline.run import RunFolder, replace_file
+from .files import replace_file
+from .pipeline.run import RunFolder
 from .plugins import Image, PluginManager, ReportBuilt, ReportDraft, installed_plugins
 from .plugins.lifecycle import collect, tell
 

@@ -49,6 +49,7 @@ def train(
 
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
+    from ..pipeline.provenance import provenance, version_changes
     from ..pipeline.resume import changes
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
@@ -65,7 +66,9 @@ def train(
     if resume and latest_checkpoint(folder) is None:
         console.print("this run has no checkpoint yet: starting from the first step")
     if resume:
-        for where, before, now in changes(RunFolder(folder).read_config(), pipeline.config):
+        stored = RunFolder(folder).read_config()
+        other_versions = version_changes(stored.get("provenance"), provenance(settled))
+        for where, before, now in (*other_versions, *changes(stored, pipeline.config)):
             console.print(f"{where}: {before} -> {now}")
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])

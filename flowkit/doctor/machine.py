@@ -11,8 +11,9 @@ from .finding import Finding, note, ok, problem
 
 __all__ = ["cores", "cpu_quota", "devices", "disk", "load", "usable_cores"]
 
-_ROOM = 2**30
-"""Bytes below which a disk is nearly full: pictures and two checkpoints of a middling network."""
+_ROOM, _LEAST = 2**30, 100 * 2**20
+"""Bytes below which a disk is nearly full (pictures and two checkpoints of a middling network), and below which those
+of a small one do not fit."""
 
 
 def usable_cores() -> int:
@@ -172,7 +173,10 @@ def disk(folder: Path) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(place).free
     text = f"{free / 2**30:.1f} GiB free for runs in {folder}"
-    if free < _ROOM:
-        yield note("disk", text, "make room, or choose a folder on another disk with --out")
-        return
-    yield ok("disk", text)
+    advice = "make room, or choose a folder on another disk with --out"
+    if free < _LEAST:
+        yield problem("disk", f"{free / 2**20:.1f} MiB free for runs in {folder}", advice)
+    elif free < _ROOM:
+        yield note("disk", text, advice)
+    else:
+        yield ok("disk", text)

@@ -12,7 +12,7 @@ from ..errors import ConfigError, FlowkitError, FlowkitWarning, Problem
 from ..plugins.api import PLUGIN_API
 from ..plugins.manager import PluginManager
 
-__all__ = ["check_provenance", "identify", "identity_of", "provenance", "qualified"]
+__all__ = ["check_provenance", "identify", "identity_of", "provenance", "qualified", "version_changes"]
 
 
 def identify(config: Mapping[str, Any]) -> str:
@@ -39,6 +39,12 @@ def provenance(config: Config, identity: str | None = None) -> dict[str, Any]:
     packages = {name: _version(name) for name in ("flowkit-torch", "torch", "accelerate")}
     named = {"run": identity} if identity else {}
     return named | {"packages": packages, "plugin_api": PLUGIN_API, "components": dict(sorted(components.items()))}
+
+
+def version_changes(before: Any, now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The packages whose versions differ between two such records, with what each was and is."""
+    old, new = _versions(before), _versions(now)
+    return [(name, old[name], new[name]) for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
 
 
 def check_provenance(
@@ -94,6 +100,13 @@ def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any
         if plugins.registry.is_contested(kind, name)
     }
     return {section: _renamed(value, picks) for section, value in given.items() if section != "provenance"}
+
+
+def _versions(recorded: Any) -> dict[str, str]:
+    """Every package of a record, with its version."""
+    packages = recorded.get("packages") if isinstance(recorded, Mapping) else None
+    found = {str(name): str(number) for name, number in packages.items()} if isinstance(packages, Mapping) else {}
+    return {package: number for _, _, package, number in _recorded({"provenance": recorded})} | found
 
 
 def _why_gone(package: str, number: str, plugins: PluginManager) -> str:

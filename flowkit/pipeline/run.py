@@ -10,7 +10,6 @@ report.html        all of it on one page
 
 import json
 import math
-import os
 import shutil
 import time
 import warnings
@@ -23,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from ..config.files import read_yaml, write_yaml
 from ..errors import ConfigError, FlowkitWarning, RunExistsError
 from ..export import check_place
+from ..files import replace_file
 from ..interfaces.callback import Callback, TrainingState
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
 
-__all__ = ["HEARTBEAT_SECONDS", "KeptConfig", "MetricsLog", "RunFolder", "replace_file"]
+__all__ = ["HEARTBEAT_SECONDS", "KeptConfig", "MetricsLog", "RunFolder"]
 
 HEARTBEAT_SECONDS = 30
 """A training that lives writes to `metrics.jsonl` at least this often, unless one step takes longer."""
@@ -90,6 +90,9 @@ class RunFolder:
             raise RunExistsError(f"{self.path}: there is no run to resume here")
         if self.path.exists() and not self.path.is_dir():
             raise RunExistsError(f"{self.path} is a file; a run needs a folder")
+        checkpoints = self.path / "checkpoints"
+        if checkpoints.exists() and not checkpoints.is_dir():
+            raise RunExistsError(f"{checkpoints} is a file, in the place of the folder of checkpoints: move it away")
         check_place(self.path)
         # A run that was killed before it began may leave a part of its configuration.
         leftovers = {"config.yaml.partial", self.lock_file.name}
@@ -143,7 +146,7 @@ class RunFolder:
         for line in self.metrics_file.read_text("utf-8", "replace").splitlines():
             with suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
-        return [line for line in found if isinstance(line, dict) and isinstance(line.get("step"), int)]
+        return [line for line in found if isinstance(line, dict) and type(line.get("step")) is int]
 
     def write_evaluation(self, evaluations: Sequence["Evaluation"]) -> None:
         """Write `evaluation.json`: what the metrics saw, after how many steps. A figure that is unknown is null."""
@@ -232,13 +235,3 @@ class MetricsLog(Callback):
 def _known(value: Any) -> Any:
     """JSON has no number for what is unknown or infinite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def replace_file(file: Path, text: str) -> None:
-    """Write a file whole or not at all, whatever stops the machine."""
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("w", encoding="utf-8") as written:
-        written.write(text)
-        written.flush()
-        os.fsync(written.fileno())
-    os.replace(partial, file)

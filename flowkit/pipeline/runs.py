@@ -49,18 +49,28 @@ def list_runs(folder: str | Path = "runs") -> list[RunState]:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder")
     files = sorted(folder.rglob("config.yaml"))
-    # Only a run writes down where its components came from.
-    return [_state(RunFolder(file.parent)) for file in files if "provenance:" in file.read_text("utf-8", "replace")]
+    return [_state(run) for run in (RunFolder(file.parent) for file in files) if _is_run(run)]
+
+
+def _is_run(run: RunFolder) -> bool:
+    """Whether a folder with a `config.yaml` is a run: what was trained or begun there is seen beside a damaged one."""
+    if run.metrics_file.exists() or (run.path / "checkpoints").exists():
+        return True
+    try:  # only a run writes down where its components came from
+        return "provenance:" in run.config_file.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def _state(run: RunFolder) -> RunState:
     try:
         config = run.read_config()
         steps = int(config["training"]["steps"])
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ConfigError) else str(error)
-        return RunState(run.path, "unreadable", what=" ".join(reason.split()))
-    log = run.log()
+        log = run.log()
+    except (ConfigError, OSError) as error:
+        return RunState(run.path, "unreadable", what=" ".join(str(error).split()))
+    except (KeyError, TypeError, ValueError):
+        return RunState(run.path, "unreadable", what=f"{run.config_file}: does not say training.steps: it is damaged")
     losses = [line["loss"] for line in log if line.get("loss") is not None]
     seen = log[-1].get("time") if log else None
     seen = seen if isinstance(seen, int | float) else None

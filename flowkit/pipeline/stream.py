@@ -17,12 +17,11 @@ from torch import Tensor
 
 from ..errors import ConfigError, FlowkitWarning
 from ..export import check_images, check_writable, write_samples
-from ..files import save_tensors
+from ..files import save_tensors, sync
 from ..interfaces.data import DataSpec
 from ..locks import exclusive
 from ..processes import launched
 from ..random import BLOCK
-from ..training.checkpoint import sync
 from .draws import Draws
 from .memory import FittingBatches
 
@@ -59,6 +58,7 @@ def draw_to(
     if n < 1:
         raise ConfigError(f"a file takes at least 1 sample; got {n}")
     processes = launched()
+    processes.meet()
     with exclusive(_beside(path, ".lock"), f"writing {path}") if processes.is_main else nullcontext():
         parts = SampleParts(path, facts)
         if processes.is_main:

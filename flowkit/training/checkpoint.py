@@ -12,7 +12,6 @@ checkpoints/step-00003000/
 import hashlib
 import itertools
 import json
-import os
 import re
 import shutil
 import warnings
@@ -26,14 +25,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import CheckpointError, FlowkitWarning
-from ..files import save_tensors
+from ..files import save_tensors, sync
 
 __all__ = [
     "Checkpoint",
     "latest_checkpoint",
     "partial_checkpoint",
     "save_checkpoint",
-    "sync",
     "usable_checkpoint",
 ]
 
@@ -261,12 +259,3 @@ def _separate(tensors: Tensors) -> dict[str, Tensor]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """See to it that a file (or the names in a folder) is on the disk before anything relies on it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

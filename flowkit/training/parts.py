@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ..errors import CheckpointError, FlowkitError
-from .checkpoint import sync
+from ..files import sync
 from .distributed import together
 
 __all__ = ["own_rows", "write_parts"]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -63,11 +64,14 @@ def test_training_leaves_a_complete_run_and_says_what_to_do_next(tmp_path):
 
 def test_what_changes_when_a_run_goes_on_is_told(tmp_path):
     flowkit("train", "moons", *TINY, "--no-report", cwd=tmp_path)
+    config = tmp_path / "runs/moons/config.yaml"
+    config.write_text(config.read_text().replace(f" torch: {version('torch')}\n", " torch: '1.0'\n"))
     changed = [*TINY, "training.steps=30", "sampling.steps=5"]
     output = flowkit("train", "moons", *changed, "--no-report", "--resume", cwd=tmp_path)
     assert "training.steps: 20 -> 30\n" in output
     assert "sampling.steps: 4 -> 5\n" in output
-    assert output.count("->") == 2
+    assert f"\ntorch: 1.0 -> {version('torch')}\n" in output
+    assert output.count("->") == 3
 
 
 def test_runs_are_listed_and_a_stopped_one_goes_on_with_the_command_it_is_given(tmp_path):

@@ -265,11 +265,14 @@ def test_a_gpu_is_described_and_one_without_kernels_in_this_torch_is_a_problem(m
     assert "sm_50" in finding.advice
 
 
-def test_a_full_disk_is_a_note_and_one_that_cannot_be_written_a_problem(tmp_path, monkeypatch):
+def test_a_nearly_full_disk_is_a_note_and_one_that_is_full_or_cannot_be_written_a_problem(tmp_path, monkeypatch):
     assert only(machine.disk(tmp_path / "new/runs"), "problem") == []
     usage = namedtuple("Usage", "free")
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(2**20))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(2**29))
     assert only(machine.disk(tmp_path), "note")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(2**20))
+    (found,) = only(machine.disk(tmp_path), "problem")
+    assert found.seen.startswith("1.0 MiB free")
     (tmp_path / "file").write_text("")
     (found,) = only(machine.disk(tmp_path / "file/runs"), "problem")
     assert "--out" in found.advice

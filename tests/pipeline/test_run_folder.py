@@ -1,6 +1,7 @@
 """A run folder that several processes want, a training that is refused, and a log that a disk has damaged."""
 
 import json
+import shutil
 
 import pytest
 
@@ -47,7 +48,41 @@ def test_a_resumption_that_is_refused_changes_nothing(folder):
     assert RunFolder(folder).read_config()["training"]["steps"] == 12
 
 
-@pytest.mark.parametrize("line", [b'{"step": "x", "loss": 1}', b"\xff\xfe\x00", b"[1]", b'{"step": 3', b'{"loss": 1}'])
+@pytest.mark.parametrize("text", ["", "data: {name: moons}\n", "data: {name: [", "- 1\n", "training: 3\n"])
+def test_a_run_whose_configuration_is_damaged_is_listed_as_unreadable(folder, text):
+    (folder / "config.yaml").write_text(text)
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other/config.yaml").write_text("data: moons\n")  # one that was written to be trained
+    (state,) = fk.list_runs(folder.parent)
+    assert (state.path, state.state) == (folder, "unreadable")
+    assert "config.yaml" in state.what
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_file_in_the_place_of_the_checkpoints_is_told_before_anything_is_done(folder, resume):
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoints").write_text("")
+    before = files(folder)
+    with pytest.raises(fk.RunExistsError, match=r"checkpoints is a file, in the place of the folder of checkpoints"):
+        pipeline().fit(folder, resume=resume, overwrite=not resume)
+    assert files(folder) == before
+
+
+def test_a_full_disk_at_the_start_of_a_resumption_is_told_and_takes_nothing_away(folder, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    before = files(folder)
+    monkeypatch.setattr("flowkit.files.sync", full)
+    with pytest.raises(fk.FlowkitError, match=r"config\.yaml: could not be written \(No space left on device\)"):
+        pipeline(steps=12).fit(folder, resume=True)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"step": "x", "loss": 1}', b'{"step": true, "loss": 1}', b"\xff\xfe\x00", b"[1]", b'{"step": 3', b'{"loss": 1}'],
+)
 def test_damaged_lines_of_the_log_are_passed_over(folder, line):
     log = folder / "metrics.jsonl"
     log.write_bytes(log.read_bytes() + line + b"\n")
