@@ -58,6 +58,17 @@ class Look(fk.Callback):
         assert self.pipeline.sample(8, steps=2).isfinite().all()
 
 
+class Enough(fk.Callback):
+    """Ends training once some steps are logged; callbacks are called in the first process alone."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def logged(self, state):
+        if state.step >= self.step:
+            state.stop("that will do")
+
+
 def dropping(steps=STEPS):
     """Each process draws numbers of its own, in the network and in the coupling."""
     torch.manual_seed(0)
@@ -103,6 +114,7 @@ def main(folder, rank):
     torch.save(weights(dropping().build().fit(folder / "whole")), folder / f"whole-{rank}.pt")
     dropping(steps=STEPS // 2).build().fit(folder / "halves")
     torch.save(weights(dropping().build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
+    torch.save(weights(builder().build().fit(folder / "enough", callbacks=[Enough(8)])), folder / f"enough-{rank}.pt")
     if rank == 0:
         checkpoint.save_tensors = full
     try:

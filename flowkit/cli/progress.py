@@ -67,9 +67,12 @@ class ProgressBar(Callback):
             )
 
     def training_ended(self, state: TrainingState) -> None:
-        """Take the bar down."""
+        """Take the bar down, and say why where a callback has ended training."""
         if self._progress:
             self._progress.stop()
+        if state.stopped_because is not None and state.step < state.steps:
+            text = f"ended after step {state.step} of {state.steps}: {state.stopped_because}"
+            self.console.print(text, markup=False, highlight=False)
 
     def _say_choice(self, state: TrainingState) -> None:
         if state.step_choice and not self._said:

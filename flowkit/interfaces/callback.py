@@ -13,7 +13,7 @@ __all__ = ["Callback", "TrainingState"]
 
 @dataclass
 class TrainingState:
-    """What a callback may look at. New fields may come; none goes without a deprecation.
+    """What a callback may look at, and a way to end training. New fields may come; none goes without a deprecation.
 
     Arguments:
         model: The model in training.
@@ -24,6 +24,7 @@ class TrainingState:
         steps_per_second: The pace since the last `logged`.
         learning_rate: The current one.
         step_choice: Whether steps are compiled, and why, once `training.compile: auto` has decided.
+        stopped_because: What `stop` was called with.
     """
 
     model: "Model"
@@ -34,6 +35,16 @@ class TrainingState:
     steps_per_second: float = 0.0
     learning_rate: float = 0.0
     step_choice: "StepChoice | None" = None
+    stopped_because: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """End training as after its last step, with a checkpoint: after the step at hand, or with several processes
+        within some seconds.
+
+        Arguments:
+            reason: Why, in a few words, for the log and the terminal.
+        """
+        self.stopped_because = reason
 
 
 class Callback:

@@ -217,7 +217,8 @@ class MetricsLog(Callback):
     def training_ended(self, state: TrainingState) -> None:
         """Say so where training ends before its last step, as far as the disk has room for it."""
         if state.step < state.steps:
-            self._add({"step": state.step, "ended": True})
+            because = {"because": state.stopped_because} if state.stopped_because is not None else {}
+            self._add({"step": state.step, "ended": True} | because)
 
     def _add(self, line: dict[str, Any]) -> None:
         """Write a line; where the disk is full, say so once and let training go on: checkpoints decide what is kept."""

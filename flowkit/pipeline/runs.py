@@ -21,8 +21,8 @@ class RunState:
 
     Arguments:
         path: Its folder.
-        state: `complete`; `training`: it gave a sign of life a moment ago; `stopped`: it can be resumed from its newest
-            checkpoint; `unreadable`: see `what`.
+        state: `complete`: all steps are done, or a callback found those enough; `training`: it gave a sign
+            of life a moment ago; `stopped`: it can be resumed from its newest checkpoint; `unreadable`: see `what`.
         step: Steps in the newest checkpoint, or done since, as far as its log says.
         steps: Steps to do in all; 0 where that cannot be read.
         loss: The last one logged.
@@ -76,7 +76,7 @@ def _state(run: RunFolder) -> RunState:
     seen = seen if isinstance(seen, int | float) else None
     saved = _newest_step(run.path / "checkpoints")
     state: Literal["complete", "training", "stopped"] = "stopped"
-    if saved >= steps:
+    if saved >= steps or (log and "because" in log[-1] and saved >= log[-1]["step"]):
         state = "complete"
     elif seen is not None and not log[-1].get("ended") and time.time() - seen < 3 * HEARTBEAT_SECONDS:
         state = "training"

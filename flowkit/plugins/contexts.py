@@ -114,7 +114,8 @@ class TrainingEnded(Context):
         folder: The run folder.
         step: Steps done.
         steps: Steps that were to be done.
-        error: What ended it early, `TrainingInterrupted` among others; None after the last step.
+        error: What ended it early, `TrainingInterrupted` among others; None after the last step, or after that which a
+            callback made the last.
         is_main_process: Whether this is the process that writes the run folder.
     """
 

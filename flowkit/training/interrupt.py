@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-__all__ = ["Agreement", "Interrupt"]
+__all__ = ["ENOUGH", "Agreement", "Interrupt"]
+
+ENOUGH = int(signal.NSIG)
+"""What stands beside the numbers of signals for a training that a callback ends."""
 
 _SECONDS = 3.0
 """How often processes ask one another for signals: a launcher kills 30 seconds after SIGTERM, checkpoint or not."""

@@ -42,7 +42,7 @@ from .distributed import (
 )
 from .ema import EMA
 from .hooks import TrainingHooks
-from .interrupt import Agreement, Interrupt
+from .interrupt import ENOUGH, Agreement, Interrupt
 from .pairs import Pairs
 from .state import ResumableState
 from .stepping import Stepping
@@ -161,7 +161,7 @@ class Trainer:
         self._writer = CheckpointWriter(folder, settings.keep_checkpoints)
 
     def fit(self, resume: bool = False) -> None:
-        """Train to the last step, then leave the averaged weights in the model.
+        """Train to the last step, or until a callback says `state.stop`, then leave the averaged weights in the model.
 
         Arguments:
             resume: Go on from the newest checkpoint of the run folder.
@@ -233,7 +233,8 @@ class Trainer:
             if now - shown_at > _PROGRESS_SECONDS:
                 state.step, shown_at = self.step, now
                 self._tell("progressed", state)
-            stopped = 0 if last else agreement.signal(self.step, interrupt.signal or 0)
+            wanted = ENOUGH if state.stopped_because is not None else interrupt.signal or 0
+            stopped = 0 if last else agreement.signal(self.step, wanted)
             saving = last or stopped or self.step % settings.checkpoint_every == 0
             if saving or logging or self.accelerator.num_processes == 1:
                 self._note_written(state, wait=bool(saving))
@@ -241,6 +242,8 @@ class Trainer:
                 self._save()
             if last or stopped:
                 self._note_written(state, wait=True)
+            if stopped == ENOUGH:
+                return
             if stopped:
                 raise TrainingInterrupted(
                     f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",

@@ -3,11 +3,12 @@
 import pytest
 import shared_runs
 import torch
-from shared_runs import RUNS, STEPS, builder, launched_twice, weights
+from shared_runs import RUNS, STEPS, Enough, builder, launched_twice, weights
 
 import flowkit as fk
 from flowkit import random
 from flowkit.random import ShareGenerator, draw
+from flowkit.training.checkpoint import latest_checkpoint
 
 ROUNDING = 1e-10
 """Sums of 32 doubles in another order differ by about 1e-15 of their size; Adam divides by root mean squares of
@@ -26,6 +27,14 @@ def test_two_processes_train_what_one_trains(name, folder, tmp_path):
     alone = weights(RUNS[name]().build().fit(tmp_path))
     for rank in (0, 1):
         assert (torch.load(folder / f"{name}-{rank}.pt") - alone).abs().max() < ROUNDING
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_a_callback_ends_training(folder, tmp_path):
+    alone = weights(builder().build().fit(tmp_path, callbacks=[Enough(8)]))
+    for rank in (0, 1):
+        assert (torch.load(folder / f"enough-{rank}.pt") - alone).abs().max() < ROUNDING
+    assert latest_checkpoint(folder / "enough").step == 8
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared_runs import Enough
 from torch import nn
 
 import flowkit as fk
@@ -105,6 +106,28 @@ def test_an_interrupted_run_resumes_to_the_bit(data, number, tmp_path):
     for name in ("model", "ema", "optimizer"):
         one, two = (latest_checkpoint(tmp_path / run).tensors(name) for run in ("whole", "parts"))
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_callback_ends_training_and_the_run_goes_on_as_if_it_had_not(tiny, tmp_path):
+    whole = weights(tiny.build().fit(tmp_path / "whole"))
+    ended = tiny.build().fit(tmp_path / "ended", callbacks=[Enough(10)])
+    assert latest_checkpoint(tmp_path / "ended").step == 10
+    assert torch.equal(weights(fk.Pipeline.load(tmp_path / "ended")), weights(ended))  # the averages, as after the last
+    (run,) = (run for run in fk.list_runs(tmp_path) if run.path.name == "ended")
+    assert (run.state, run.step, run.steps) == ("complete", 10, 20)
+    last = json.loads((tmp_path / "ended/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["because"] == "that will do"
+    assert torch.equal(weights(tiny.build().fit(tmp_path / "ended", resume=True)), whole)
+
+
+@pytest.mark.parametrize("event", ["training_started", "progressed", "checkpoint_saved"])
+def test_a_callback_ends_training_whenever_it_is_called(tiny, tmp_path, monkeypatch, event):
+    monkeypatch.setattr("flowkit.training.trainer._PROGRESS_SECONDS", 0)
+    callback = fk.Callback()
+    setattr(callback, event, lambda state, *_: state.stop("that will do"))
+    steps = 10**6  # many more than are done while a checkpoint is written
+    tiny.training(steps=steps).build().fit(tmp_path / "run", callbacks=[callback])
+    assert 0 < latest_checkpoint(tmp_path / "run").step < steps
 
 
 def test_the_signal_handlers_come_back(tiny, tmp_path):
