@@ -106,7 +106,7 @@ def estimate_log_prob(
     found = path or getattr(model, "path", None)
     grid = torch.as_tensor(times, dtype=torch.float64).tolist()
     scale = found.start_scale(grid[0]) if isinstance(found, Path) else 1.0
-    if isinstance(found, Path) and found.start_noise:
+    if isinstance(found, Path) and found.start_noise(0.0):
         raise UnsupportedError(
             f"{type(found).__name__} adds noise of its own to the source, and the density of the sum is not known: "
             "choose a gamma that is 0 at t = 0"

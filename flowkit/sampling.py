@@ -200,7 +200,8 @@ def _start(path: Path, x0: Tensor, times: Sequence[float], generator: Generator 
         return x0
     scale = path.start_scale(times[0])
     x = x0 if scale == 1 else scale * x0
-    return x + path.start_noise * randn_like(x, generator) if path.start_noise else x
+    noise = path.start_noise(times[0])
+    return x + noise * randn_like(x, generator) if noise else x
 
 
 @torch.no_grad()

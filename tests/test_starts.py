@@ -90,6 +90,28 @@ def test_a_path_with_noise_where_it_starts_is_sampled_from_there(integrator, dif
     assert torch.equal(found, sample(Blurred(), x0, generator=seeded(1), **settings))
 
 
+class FromAPoint(Predictor):
+    """From the point 0 to N(0, 4), independent, with noise of variance 2 t (1 - t): p_t is N(0, v_t)."""
+
+    quantities = (Quantity.VELOCITY,)
+
+    def can_predict(self, wanted):
+        return wanted in self.quantities
+
+    def predict(self, x, t, y, wanted):
+        return (x * (4 * t + 1 - 2 * t) / (4 * t**2 + 2 * t * (1 - t)),)
+
+
+def test_a_grid_that_starts_after_0_starts_with_the_noise_of_the_path_there():
+    """The field scales what it is given, so a start without noise would end as the one point that it began as."""
+    n, s, path = 20_000, 0.1, Linear("brownian", 2.0**0.5)
+    settings = {"integrator": RK4(), "times": torch.linspace(s, 1, 101).double(), "path": path}
+    found = sample(FromAPoint(), torch.zeros(n, 1).double(), generator=seeded(1), **settings)
+    there = 2 * s * (1 - s)
+    expected = 4 * there / (4 * s**2 + there)  # what the data add by then is not known
+    assert float(found.std()) == pytest.approx(expected**0.5, rel=4 / (2 * n) ** 0.5)
+
+
 def test_a_path_with_noise_where_it_starts_has_no_known_density():
     settings = {"source": GaussianSource(), "integrator": RK4(), "times": [0.0, 1.0], "path": Linear("constant", 0.7)}
     with pytest.raises(UnsupportedError, match="choose a gamma that is 0 at t = 0"):

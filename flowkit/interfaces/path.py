@@ -64,9 +64,9 @@ class Path(ABC):
         """Where paths start: x at t = 0 is `source_scale` * x0, as far as x0 decides it."""
         return 1.0
 
-    @property
-    def start_noise(self) -> float:
-        """The deviation of the noise of the path's own at t = 0, which sampling adds to where paths start."""
+    def start_noise(self, t: float) -> float:
+        """The deviation of the path's own noise at t, which sampling adds to where a grid begins there."""
+        del t
         return 0.0
 
     def start_scale(self, t: float) -> float:

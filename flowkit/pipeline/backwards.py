@@ -25,13 +25,13 @@ def noise_of(call: SamplingCall, x: Tensor, y: Labels | None, cost: Cost | None)
     if sampler.integrator.stochastic:
         name = type(sampler.integrator).__name__
         raise UnsupportedError(f"{name} draws noise, and encoding follows the ODE: choose an ODE integrator")
-    if pipeline.path.start_noise:
-        raise UnsupportedError(
-            f"{type(pipeline.path).__name__} adds noise of its own to x0, and data do not say which: choose a gamma "
-            "that is 0 at t = 0"
-        )
     _, path = sampler.sampled(pipeline.model, pipeline.path)
     grid = sampler.grid(path)
+    if path.start_noise(grid[0]):
+        raise UnsupportedError(
+            f"{type(path).__name__} adds noise of its own to x0 at t = {grid[0]:g}, and data do not say which: choose "
+            "a gamma that is 0 at t = 0, and a grid that begins there"
+        )
     backwards = replace(sampler, times=grid[::-1])
     call.check(backwards)
     x, model = _states(call, x), call.model

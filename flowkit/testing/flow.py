@@ -39,18 +39,18 @@ def source_scale_is_the_scale_of_the_source(subject: Subject) -> None:
 
 
 @CHECKS.add(
-    hint="start_noise is the deviation at t = 0 of the noise that `sample` draws; start_scale(0) is source_scale"
+    hint="start_noise(t) is the deviation at t of the noise that `sample` draws; start_scale(0) is source_scale"
 )
 def start_is_what_sample_gives(subject: Subject) -> None:
-    """At t = 0 the states of one x0 and z have the deviation start_noise; sampling starts with the same factor."""
+    """The states of one x0 and z have the deviation start_noise at t = 0 and after it; start_scale is right at 0."""
     path, (x0, z) = subject.component, _pair(4000)
-    found = path.sample(x0, z, torch.zeros(len(x0), dtype=x0.dtype), seeded(5))
-    deviation = float((found - found.mean(0)).square().mean().sqrt())
-    allowed = LIMIT * path.start_noise / (2 * found.numel()) ** 0.5 + 1e-9
-    require(
-        abs(deviation - path.start_noise) <= allowed,
-        f"states at t = 0 have a deviation of {deviation:.4g}, and start_noise is {path.start_noise:.4g}",
-    )
+    for t in (0.0, 0.1):
+        found = path.sample(x0, z, torch.full((len(x0),), t, dtype=x0.dtype), seeded(5))
+        deviation, said = float((found - found.mean(0)).square().mean().sqrt()), path.start_noise(t)
+        require(
+            abs(deviation - said) <= LIMIT * said / (2 * found.numel()) ** 0.5 + 1e-9,
+            f"states at t = {t:g} have a deviation of {deviation:.4g}, and start_noise({t:g}) is {said:.4g}",
+        )
     require(
         abs(path.start_scale(0.0) - path.source_scale) <= 1e-9 * path.source_scale,
         f"start_scale(0) is {path.start_scale(0.0):.6g}, and source_scale {path.source_scale:.6g}",

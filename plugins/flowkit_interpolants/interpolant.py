@@ -92,10 +92,9 @@ class Interpolant(Path):
         _refuse(gamma == 0, Quantity.SCORE, "gamma is 0")
         return (self._mean(x0, z, t) - x) / expand_time(gamma.square(), x)
 
-    @property
-    def start_noise(self) -> float:
-        """gamma_0."""
-        return float(self.noise.gamma(torch.zeros((), dtype=torch.float64)))
+    def start_noise(self, t: float) -> float:
+        """gamma_t."""
+        return float(self.noise.gamma(torch.tensor(t, dtype=torch.float64)))
 
     @property
     def has_score(self) -> bool:

@@ -64,7 +64,7 @@ def test_what_cannot_be_encoded_is_refused(tiny):
         pipeline.encode(torch.zeros(1, 3), 0)
     assert pipeline.encode(torch.zeros(0, 2), 0).shape == (0, 2)
     blurred = fk.Pipeline.builder().data("moons").network("mlp").path("linear", gamma="constant").build()
-    with pytest.raises(fk.UnsupportedError, match="adds noise of its own to x0"):
+    with pytest.raises(fk.UnsupportedError, match=r"adds noise of its own to x0 at t = 0, and data"):
         blurred.encode(torch.zeros(1, 2))
 
 
