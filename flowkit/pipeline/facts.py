@@ -13,8 +13,12 @@ from ..training.checkpoint import Checkpoint
 __all__ = ["data_mean", "facts_of", "from_facts"]
 
 
+_FEW = 16
+"""Points that are looked at to know the data again."""
+
+
 def facts_of(data: DataSource, normalization: Normalization) -> dict[str, Any]:
-    """What `state.json` says of the data: enough to build the model again without them, and how many there are."""
+    """What `state.json` says of the data: enough to build the model again without them, and to know them again."""
     spec = data.spec
     return {
         "data": ({"paired": True} if spec.paired else {})
@@ -26,8 +30,16 @@ def facts_of(data: DataSource, normalization: Normalization) -> dict[str, Any]:
             "shift": normalization.shift.tolist(),
             "scale": normalization.scale.tolist(),
         }
-        | ({"points": len(data)} if isinstance(data, Dataset) else {})
+        | (_points_of(data, normalization) if isinstance(data, Dataset) else {})
     }
+
+
+def _points_of(data: Dataset, normalization: Normalization) -> dict[str, Any]:
+    """How many points there are, and the means of a few, by which other data are known."""
+    few = torch.linspace(0, len(data) - 1, min(_FEW, len(data))).long()
+    first, again = (normalization.normalize(data.take(few).z).double().flatten(1).mean(1) for _ in range(2))
+    known_again = torch.equal(first, again)  # not those that are augmented at random
+    return {"points": len(data)} | ({"means": first.tolist()} if known_again else {})
 
 
 def from_facts(checkpoint: Checkpoint) -> tuple[DataSpec, Normalization]:

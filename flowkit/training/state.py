@@ -15,6 +15,7 @@ from ..random import ShareGenerator, derive_seed
 from .checkpoint import Checkpoint
 from .ema import EMA
 from .pairs import Pairs, PairsState
+from .same_data import unlike
 from .stepping import Stepping
 from .update import Update
 
@@ -117,8 +118,8 @@ class ResumableState:
             ) from error
 
     def _take(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
-        if unlike := _unlike(facts["data"], self.facts["data"]):
-            raise ConfigError(f"data: the run was started with other data: {unlike}")
+        if differences := unlike(facts["data"], self.facts["data"]):
+            raise ConfigError(f"data: the run was started with other data: {differences}")
         rows = self.sharding.rows if self.sharding else None
         weights = checkpoint.tensors("model", rows)
         self.model.load_state_dict(self.sharding.whole_weights(weights) if self.sharding else weights)
@@ -166,10 +167,3 @@ class ResumableState:
     def _whole(self, like: Tensor, part: Tensor) -> Tensor:
         """Something that is cut like a parameter, if that is cut, from what this process keeps of it."""
         return self.sharding.whole_of(like, part) if self.sharding else part
-
-
-def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The facts that differ, in words; those that are younger than the run are left aside."""
-    return ", ".join(
-        f"{key} was {value} and is {now.get(key)}" for key, value in before.items() if value != now.get(key)
-    )

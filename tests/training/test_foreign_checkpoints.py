@@ -24,6 +24,14 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
+class Images(fk.InMemory):
+    """Images whose units are those of their range, whatever they show."""
+
+    @property
+    def normalization(self):
+        return fk.Normalization.identity()
+
+
 def weights(folder, step):
     return Checkpoint(folder / f"checkpoints/step-{step:08d}").tensors("ema")
 
@@ -71,6 +79,38 @@ def test_data_of_another_number_are_refused(tmp_path):
     pipeline(data=fk.InMemory(torch.cat([x, x]))).fit(tmp_path / "run")
     with pytest.raises(fk.ConfigError, match=r"data: the run was started with other data: .*points was 40 and is 20"):
         pipeline(15, data=fk.InMemory(x)).fit(tmp_path / "run", resume=True)
+
+
+def test_other_data_of_the_same_number_are_refused(tmp_path):
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    pipeline(data=Images(images)).fit(tmp_path / "run")
+    with pytest.raises(
+        fk.ConfigError, match="data: the run was started with other data: some of the points are others"
+    ):
+        pipeline(15, data=Images(images.flip(0))).fit(tmp_path / "run", resume=True)
+    pipeline(15, data=Images(images + 1e-3)).fit(tmp_path / "run", resume=True)  # what another decoder may make of them
+
+
+def test_data_that_are_augmented_at_random_go_on(tmp_path):
+    class Augmented(Images):
+        def take(self, index):
+            batch = super().take(index)
+            return fk.Batch(batch.z * torch.rand(len(batch.z), 1, 1, 1), batch.y)
+
+    images = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    pipeline(data=Augmented(images)).fit(tmp_path / "run")
+    pipeline(15, data=Augmented(images)).fit(tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1, 1e6])
+def test_units_that_differ_by_rounding_are_those_of_the_same_data(factor, tmp_path):
+    """Another machine adds up in another order, and a mean near 0 is nothing but rounding."""
+    x = factor * torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    x -= x.mean(0)
+    pipeline(data=fk.InMemory(x)).fit(tmp_path / "run")
+    pipeline(15, data=fk.InMemory(x + 1e-4 * factor)).fit(tmp_path / "run", resume=True)
+    with pytest.raises(fk.ConfigError, match="data: the run was started with other data: shift was"):
+        pipeline(20, data=fk.InMemory(x + factor)).fit(tmp_path / "run", resume=True)
 
 
 def test_a_file_in_the_place_of_a_checkpoint_is_replaced(folder):
