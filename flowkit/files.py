@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from stat import S_IMODE
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .errors import FlowkitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["replace_file", "save_tensors", "sync"]
 
@@ -28,9 +30,9 @@ def replace_file(file: Path, text: str) -> None:
         raise FlowkitError(f"{file}: could not be written ({error.strerror or error})") from error
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: Mapping[str, "Tensor"], path: Path) -> None:
     """Write a safetensors file that whoever may read other new files may read: by itself it is for its owner alone."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # with torch, which those who write text do without
 
     path.touch()
     mode = S_IMODE(path.stat().st_mode)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from ..errors import ConfigError
-from .sampling import IntegratorOption, Overrides, RunArgument, StepsOption, changed, merged
+from .options import IntegratorOption, Overrides, RunArgument, StepsOption, changed, merged
 
 if TYPE_CHECKING:
     from torch import Tensor
