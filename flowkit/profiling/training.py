@@ -161,9 +161,11 @@ class _WatchedPairs(Iterator["Pair"]):
     def _mark(self) -> None:
         """Put a range around each thing that a step calls."""
         trainer, pairs, marker = self.trainer, self.pairs, self.marker
+        of_gradient = {
+            "loss": Marked(trainer.gradient.loss, marker, LOSS),
+            "backward": Marked(trainer.gradient.backward, marker, BACKWARD),
+        }
         of_trainer = {
-            "loss": Marked(trainer.loss, marker, LOSS),
-            "_backward": Marked(trainer._backward, marker, BACKWARD),
             "update": Marked(trainer.update, marker, UPDATE),
             "ema": Marked(trainer.ema, marker, AVERAGE, "update"),
         }
@@ -171,6 +173,7 @@ class _WatchedPairs(Iterator["Pair"]):
             "source": Marked(pairs.source, marker, SOURCE, "sample"),
             "coupling": Marked(pairs.coupling, marker, COUPLING, "pair"),
         }
+        self._replace(trainer.gradient, of_gradient)
         self._replace(trainer, of_trainer)
         if not pairs.are_prepared_ahead:  # ranges of another thread would lie across those of the step
             self._replace(pairs, of_pairs)

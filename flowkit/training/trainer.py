@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from ..conditions import Condition, select_condition
+from ..conditions import Condition
 from ..config.sections import TrainingSettings
 from ..errors import ConfigError, TrainingError, TrainingInterrupted
 from ..interfaces.callback import Callback, TrainingState
@@ -33,7 +33,6 @@ from .batches import Batches
 from .checkpoint import Checkpoint, partial_checkpoint, usable_checkpoint
 from .compiled import CompiledStep, compiling_refused
 from .distributed import (
-    average_gradients,
     check_plain,
     check_shardable,
     check_shares,
@@ -41,8 +40,10 @@ from .distributed import (
     together,
 )
 from .ema import EMA
+from .gradient import Gradient
 from .hooks import TrainingHooks
 from .interrupt import ENOUGH, Agreement, Interrupt
+from .losses import Losses
 from .pairs import Pairs
 from .state import ResumableState
 from .stepping import Stepping
@@ -102,7 +103,7 @@ class Trainer:
         check_shares(settings.batch_size, settings.accumulate, world)
         device = self.accelerator.device
         settings.check_device(device.type)
-        self.model, self.loss = model.to(device), loss
+        self.model = model.to(device)
         if world > 1:
             make_alike(model)
         self.settings, self.folder = settings, folder
@@ -112,19 +113,19 @@ class Trainer:
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         in_network = set(model.network.parameters())
-        self._apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
+        apart = [p for p in self.parameters if p not in in_network] if world > 1 else []
         self.sharding: Sharding | None = None
         if settings.shard and world > 1:
             from . import sharding  # slow to import
 
             self.sharding = sharding.Sharding(model, self.accelerator)
-            self.parameters, self._apart = self.sharding.parts, self.sharding.replicated
+            self.parameters, apart = self.sharding.parts, self.sharding.replicated
         self._network = model.network
         self.ema = EMA(self.parameters, settings.ema_decay)
         # Accelerate's own versions are for loss scaling and sharding; without those they only cost time.
-        self._plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
-        self._backward: Callable[[Tensor], None] = Tensor.backward if self._plain else self.accelerator.backward
-        has_kernel = self._plain and device.type in ("cpu", "cuda")
+        is_plain = self.accelerator.scaler is None and self.accelerator.distributed_type in _UNSHARDED
+        backward: Callable[[Tensor], None] = Tensor.backward if is_plain else self.accelerator.backward
+        has_kernel = is_plain and device.type in ("cpu", "cuda")
         clip, weight_decay = settings.gradient_clip, settings.weight_decay
         if self.sharding is not None:
             self.update: Update = self.sharding.update(clip, weight_decay)
@@ -137,6 +138,7 @@ class Trainer:
         batches = Batches(data, settings.batch_size, derive_seed(settings.seed, 1), device, dtype, rank, world)
         seed, size, pieces = settings.seed, settings.batch_size, settings.accumulate
         self.generator = ShareGenerator(derive_seed(seed, 2, 0), size, rank, world, pieces, device=device)
+        self.gradient = Gradient(model, loss, self.generator, pieces, self.accelerator, backward, apart, self.sharding)
         of_pairs = self.generator
         if coupling.ahead:  # pairs are drawn while a step runs, which has draws of its own
             of_pairs = ShareGenerator(derive_seed(seed, 4, 0), size, rank, world, device=device)
@@ -155,8 +157,7 @@ class Trainer:
         )
         self.step = 0
         self._rate = 0.0
-        self._losses: list[Tensor] = []  # on the device
-        self._unlogged: list[float] = []  # fetched
+        self.losses = Losses(self.accelerator)
         self._last_good: Checkpoint | None = None
         self._writer = CheckpointWriter(folder, settings.keep_checkpoints)
 
@@ -216,15 +217,16 @@ class Trainer:
         shown_at = logged_at
         agreement = Agreement(self.accelerator, settings.log_every, self.step)
         while self.step < settings.steps:
-            self._losses.append(self._train_step(*next(self.pairs)))
+            loss = self._train_step(*next(self.pairs))
+            self.losses.add(loss)
             self.step += 1
-            self.hooks.step_ended(self.step, self._losses[-1], self._rate)
+            self.hooks.step_ended(self.step, loss, self._rate)
             last = self.step == settings.steps
             now = time.perf_counter()
             logging = last or self.step % settings.log_every == 0
             if logging:
                 self._fetch_losses()
-                state.step, state.losses, self._unlogged = self.step, self._unlogged, []
+                state.step, state.losses = self.step, self.losses.take()
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
                 state.learning_rate = self._rate
                 with self._together():
@@ -256,31 +258,10 @@ class Trainer:
         return self._stepping(left, x0, z, y, self._rate, weight)
 
     def _eager_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        loss = self._differentiate(x0, z, y)
+        loss = self.gradient(x0, z, y)
         self.update(self._rate)
         self.ema.update(self.step + 1)
         return loss
-
-    def _differentiate(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
-        """The gradient of the mean loss, piece by piece; the mean loss."""
-        with nullcontext() if self.sharding is None else self.sharding.step():
-            if self.settings.accumulate == 1:
-                loss = self.loss(self.model, x0, z, y, self.generator).mean()
-                self._backward(loss)
-            else:
-                loss = torch.stack(list(self._differentiate_pieces(x0, z, y))).sum()
-        if self._apart:
-            average_gradients(self._apart, self.accelerator)
-        return loss.detach()
-
-    def _differentiate_pieces(self, x0: Tensor, z: Tensor, y: Condition) -> Iterator[Tensor]:
-        for piece in self.generator.pieces():
-            part, is_last = slice(piece.start, piece.stop), piece.stop == len(z)
-            with nullcontext() if is_last else self.accelerator.no_sync(self.model.network):
-                losses = self.loss(self.model, x0[part], z[part], select_condition(y, part), self.generator)
-                loss = losses.mean() / self.settings.accumulate
-                self._backward(loss)
-            yield loss.detach()
 
     def _learning_rate(self) -> float:
         settings = self.settings
@@ -290,15 +271,9 @@ class Trainer:
         return rate
 
     def _fetch_losses(self) -> None:
-        """Fetch the losses since the last time, averaged over processes; the one place that waits for the device."""
-        if not self._losses:
-            return
-        losses = self.accelerator.reduce(torch.stack(self._losses).float(), "mean").tolist()
-        self._losses = []
-        for i, loss in enumerate(losses):
-            if not math.isfinite(loss):
-                self._stop_at_bad_loss(self.step - len(losses) + i + 1, f"the loss became {loss}")
-        self._unlogged += losses
+        if bad := self.losses.fetch():
+            steps_ago, loss = bad
+            self._stop_at_bad_loss(self.step - steps_ago, f"the loss became {loss}")
 
     def _stop_at_bad_loss(self, step: int, what: str) -> None:
         self._last_good = self._writer.written(wait=True) or self._last_good
@@ -322,7 +297,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._refuse_to_save_bad_weights()
-        tensors, facts = self.resumable.now(self.step, self._unlogged)
+        tensors, facts = self.resumable.now(self.step, self.losses.unlogged)
         if self.sharding is not None:
             tensors = self.sharding.write(partial_checkpoint(self.folder), tensors)
         if self.accelerator.is_main_process:
@@ -337,7 +312,7 @@ class Trainer:
             self._stop_at_bad_loss(self.step, "the weights became infinite or not a number")
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.step, self._unlogged = self.resumable.restore(checkpoint)
+        self.step, self.losses.unlogged = self.resumable.restore(checkpoint)
         if self.step > self.settings.steps:
             raise ConfigError(f"training.steps: is {self.settings.steps}, and {self.step} steps are done already")
         self._last_good = checkpoint
