@@ -46,7 +46,7 @@ def report(pipeline: "Pipeline", folder: str | Path, plugins: PluginManager | No
 
     run = RunFolder(folder)
     pictures, evaluations = draw_run(pipeline, folder), pipeline.evaluate()
-    run.write_evaluation(evaluations)
+    run.write_evaluation(evaluations, pipeline.step)
     return Report(write_report(folder, plugins=plugins), pictures, evaluations)
 
 

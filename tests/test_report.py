@@ -160,6 +160,16 @@ def test_a_run_without_anything_but_its_configuration_has_a_report(run):
     assert not page.all("img")
 
 
+def test_results_are_of_the_step_whose_weights_were_sampled(tiny, tmp_path):
+    pipeline = tiny.build().fit(tmp_path / "run")
+    assert pipeline.step == 20
+    (tmp_path / "run/checkpoints/step-00000020/ema.safetensors").write_bytes(b"")
+    with pytest.warns(fk.FlowkitWarning, match="step-00000010 is used instead"):
+        loaded = fk.Pipeline.load(tmp_path / "run")
+    loaded.report(tmp_path / "run")
+    assert json.loads((tmp_path / "run/evaluation.json").read_text())["step"] == loaded.step == 10
+
+
 def test_results_of_an_earlier_step_are_called_so(run):
     shutil.copytree(run / "checkpoints/step-00000020", run / "checkpoints/step-00000030")
     assert "Samples and metrics are those of step 20; the run is at step 30 by now." in Page(write_report(run)).text

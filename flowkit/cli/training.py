@@ -50,7 +50,7 @@ def train(
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.provenance import provenance, version_changes
-    from ..pipeline.resume import changes
+    from ..pipeline.resume import changes, of_today
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
@@ -68,7 +68,7 @@ def train(
     if resume:
         stored = RunFolder(folder).read_config()
         other_versions = version_changes(stored.get("provenance"), provenance(settled))
-        for where, before, now in (*other_versions, *changes(stored, pipeline.config)):
+        for where, before, now in (*other_versions, *changes(of_today(stored, plugins), pipeline.config)):
             console.print(f"{where}: {before} -> {now}")
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])

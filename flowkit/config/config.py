@@ -34,6 +34,7 @@ class Config:
             `compile`.
         evaluation: `metrics`, `samples`, `repeats`.
         callbacks: What watches training.
+        unnamed: The sections of one component that were left to the default.
     """
 
     components: Mapping[str, Choice]
@@ -41,6 +42,7 @@ class Config:
     sampling: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     callbacks: list[Choice]
+    unnamed: frozenset[str] = frozenset()
 
     def dump(self) -> dict[str, Any]:
         """Plain data, every default written out."""
@@ -53,21 +55,11 @@ class Config:
 
     def choices(self) -> list[Choice]:
         """Every choice in it, nested ones too."""
-        found: list[Choice] = []
+        return _choices_in([dict(self.components), dict(self.sampling), dict(self.evaluation), self.callbacks])
 
-        def collect(value: Any) -> None:
-            if isinstance(value, Choice):
-                found.append(value)
-                collect(value.settings)
-            elif isinstance(value, Mapping):
-                for item in value.values():
-                    collect(item)
-            elif isinstance(value, list):
-                for item in value:
-                    collect(item)
-
-        collect([dict(self.components), dict(self.sampling), dict(self.evaluation), self.callbacks])
-        return found
+    def choices_of(self, *sections: str) -> list[Choice]:
+        """Every choice in `sampling`, or in sections that are one component each, nested ones too."""
+        return _choices_in([self.sampling if name == "sampling" else self.components[name] for name in sections])
 
     def warn_of_steps(self, registry: Registry) -> None:
         """Warn that `sampling.steps`, which was asked for, makes no difference, where that is so."""
@@ -90,6 +82,13 @@ class Config:
         if "diffusion" not in given and not _class_of(sampling["integrator"], registry).solves_sde():
             sampling["diffusion"] = None  # it belonged to the integrator before
         return replace(self, sampling=sampling)
+
+
+def _choices_in(value: Any) -> list[Choice]:
+    if isinstance(value, Choice):
+        return [value, *_choices_in(value.settings)]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [choice for item in inside for choice in _choices_in(item)]
 
 
 def read_config(
@@ -118,7 +117,7 @@ def read_config(
     config = _read(_with_defaults(given, resolver), resolver)
     if resolver.problems:
         raise ConfigError(resolver.problems)
-    return config
+    return replace(config, unnamed=frozenset(kind for kind in COMPONENTS if given.get(kind) is None))
 
 
 def _changed(given: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Callback:
         """Every `training.log_every` steps, when the losses have been fetched from the device."""
 
     def progressed(self, state: TrainingState) -> None:
-        """A few times a second; only `state.step` is new."""
+        """A few times a second; `state.losses` and the pace are those of the last `logged`."""
 
     def checkpoint_saved(self, state: TrainingState, checkpoint: Path) -> None:
         """After a checkpoint was written, which takes some steps: `state.step` may be past it."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedError
+from .data import Normalization
 
 __all__ = ["Source"]
 
@@ -32,6 +33,11 @@ class Source(ABC):
         """Why this gives no x0 for data of this shape."""
         del event_shape
         return []
+
+    @property
+    def normalization(self) -> Normalization:
+        """The units in which a user has x0, if they are not those of the model. Draws are in the model's."""
+        return Normalization.identity()
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats, shape (batch,).

@@ -43,7 +43,8 @@ def noise_of(call: SamplingCall, x: Tensor, y: Labels | None, cost: Cost | None)
 
     with call.evaluating():
         found = [noise.cpu() for _, noise in FittingBatches(call.batch_size).over(range(len(x)), encode)]
-    return torch.cat([x[:0].cpu(), *found]) / path.start_scale(grid[0])
+    x0 = torch.cat([x[:0].cpu(), *found]) / path.start_scale(grid[0])
+    return pipeline.source.normalization.denormalize(x0)
 
 
 def density_of(call: SamplingCall, x: Tensor, y: Labels | None, divergence: Divergence | None, seed: int) -> LogProb:

@@ -60,6 +60,14 @@ class SamplingCall:
         return settings
 
     @property
+    def can_be_told_again(self) -> bool:
+        """Whether its settings say all of how samples are drawn. Objects that are not registered keep theirs to
+        themselves.
+        """
+        parts = (*self._config.choices_of("sampling"), *self._config.choices_of("source", "path", "head"))
+        return all(choice.entry is not None for choice in parts)
+
+    @property
     def batch_size(self) -> int:
         """How many samples are drawn at once."""
         size: int = self.settings["batch_size"]

@@ -7,6 +7,7 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, Problem
+from ..interfaces.data import DataSource
 from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import Registry
@@ -16,7 +17,7 @@ from .naming import named
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["check_parts", "check_sampler"]
+__all__ = ["check_conditions", "check_parts", "check_sampler"]
 
 
 def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> None:
@@ -30,6 +31,19 @@ def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> Non
         problems.append(Problem("network", reason))
     if problems:
         raise ConfigError(problems)
+
+
+def check_conditions(data: DataSource) -> None:
+    """Refuse data with conditions that sampling would not know of.
+
+    Raises:
+        ConfigError: They give conditions, and their `spec` no number of classes.
+    """
+    if data.spec.num_classes is None and data.draw(1, torch.Generator().manual_seed(0)).y is not None:
+        raise ConfigError(
+            f"data: {type(data).__name__} gives conditions y, and its spec no num_classes: in a pipeline conditions "
+            "are class labels 0, 1, ... Leave y out, or train the model by itself, which takes any condition"
+        )
 
 
 def check_sampler(pipeline: "Pipeline", sampler: Sampler, config: Config, registry: Registry) -> None:
@@ -62,6 +76,12 @@ def _part_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, 
     for i, metric in enumerate(pipeline.metrics):
         for message in metric.problems(spec.num_classes):
             yield f"evaluation.metrics[{i}]", message
+    if spec.paired and "source" in config.unnamed:
+        yield (
+            "source",
+            "these data come in pairs (x0, z): say where sampling starts: 'data' (from x0 of the pairs), or "
+            "'gaussian' (from noise, if that is what the x0 are)",
+        )
     if config.training.condition_dropout and spec.num_classes is None:
         yield (
             "training.condition_dropout",

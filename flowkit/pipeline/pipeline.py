@@ -1,5 +1,6 @@
 """The pipeline: data, path, model and sampler that fit together; trained, sampled, saved and loaded as one."""
 
+import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from ..batch import Batch
 from ..conditions import Condition
 from ..config.choice import build
 from ..config.config import Config, read_config
+from ..config.files import merge
 from ..divergence import Divergence
 from ..errors import CheckpointError, ConfigError
 from ..evaluation import Evaluation, evaluate
@@ -26,12 +28,13 @@ from ..model import Model
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
+from ..processes import launched
 from ..sampling import Cost
 from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .arguments import Labels, check_whole, read_labels, room_for
 from .backwards import density_of, noise_of
 from .call import SamplingCall
-from .checks import check_parts
+from .checks import check_conditions, check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws
 from .facts import data_mean, facts_of, from_facts
@@ -39,7 +42,7 @@ from .loading import read_newest
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
 from .parts import build_network, build_parts, known_of
 from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
-from .resume import check_same
+from .resume import check_same, of_today
 from .run import KeptConfig, MetricsLog, RunFolder
 from .stream import digest, draw_to
 
@@ -81,6 +84,8 @@ class Pipeline:
         self.source, self.coupling, self.path, self.loss = parts.source, parts.coupling, parts.path, parts.loss
         self.sampler, self.metrics = parts.sampler, parts.metrics
         self._trained = False
+        self._step: int | None = None
+        self._unlearnt = {name: value.clone() for name, value in self.loss.state().items()}
         self._compiled: CompiledModel | None = None
         check_parts(self, config, self._registry)
         if built := listener(self._plugins, ConfigurationBuilt):
@@ -104,6 +109,11 @@ class Pipeline:
     def data(self) -> DataSource:
         """The data, loaded on first use."""
         return build(self._config.components["data"], self._registry, "data")
+
+    @property
+    def step(self) -> int | None:
+        """After how many steps its weights were saved or trained; None before."""
+        return self._step
 
     @property
     def device(self) -> torch.device:
@@ -145,11 +155,13 @@ class Pipeline:
         identity: str | None = identify(self.config)
         if resume:
             before = run.read_config()
-            check_same(before, self.config)
+            check_same(of_today(before, self._plugins), self.config)
             identity = identity_of(before)
         stored = self.config | {"provenance": provenance(self._config, identity)}
+        check_conditions(self.data)
         if not (resume and latest_checkpoint(run.path)):
             self._begin_anew()
+        self._trained = True
         configured = build(self._config.callbacks, self._registry, "callbacks", **known_of(self.spec))
         trainer = Trainer(
             self.model,
@@ -173,6 +185,7 @@ class Pipeline:
                         run.start(stored)
             try:
                 trainer.fit(resume)
+                self._step = trainer.step
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -196,7 +209,8 @@ class Pipeline:
             folder: The run folder.
             plugins: Where components are looked up; the installed plugins by default.
             device: Where the model goes; by default an accelerator if there is one.
-            objects: Parts that were given as Python objects, such as `network=MyNetwork()`.
+            objects: Parts that were given as Python objects, such as `network=MyNetwork()` or
+                `sampling={"guidance": MyGuidance()}`, which leaves the other settings of sampling as they were.
 
         Raises:
             CheckpointError: There is no run, no checkpoint, or a damaged one.
@@ -206,7 +220,7 @@ class Pipeline:
         run = RunFolder(folder)
         given = without_lost_callbacks(run.read_config(), plugins)
         check_provenance(given, plugins, objects)
-        config = read_config(qualified(given, plugins) | objects, plugins, may_be_absent=("data", "callbacks"))
+        config = read_config(merge(qualified(given, plugins), objects), plugins, may_be_absent=("data", "callbacks"))
 
         def read(checkpoint: Checkpoint) -> "Pipeline":
             pipeline = cls(config, plugins, *from_facts(checkpoint))
@@ -214,7 +228,7 @@ class Pipeline:
             return pipeline
 
         checkpoint, pipeline = read_newest(run, identity_of(given), read)
-        pipeline._trained = True
+        pipeline._trained, pipeline._step = True, checkpoint.step
         pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         tell(
             plugins,
@@ -258,7 +272,8 @@ class Pipeline:
             n: How many.
             y: One label for all, or one for each; by default the classes in turn, for conditional models.
             seed: The seed.
-            x0: Draws of p_init to start from, shape (n, *event), such as `encode` gives; by default those of the seed.
+            x0: Draws of p_init to start from, shape (n, *event), such as `encode` gives, in the units of the source's
+                own data where it has some; by default those of the seed.
             cost: Has evaluations and rejected steps added to it.
             sampling: Settings of the section `sampling` to change, such as `integrator="euler"` or `steps=10`.
 
@@ -274,7 +289,7 @@ class Pipeline:
         if x0 is not None:
             if x0.shape != shape:
                 raise ConfigError(f"x0 should have shape {shape}; got {tuple(x0.shape)}")
-            draws = replace(draws, x0=x0)
+            draws = replace(draws, x0=self.source.normalization.normalize(x0))
         samples = room_for(n, shape, self.model.dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with call.evaluating():
@@ -313,15 +328,7 @@ class Pipeline:
         check_whole("the number of samples", n)
         call, file = self._call(sampling), Path(path)
         draws = self._draws(call, n, y, seed, cost)
-        settings = call.plain_settings
-        del settings["batch_size"]  # which changes no more of a sample than its rounding
-        facts = {
-            "weights": digest(*self.model.state_dict().values()),
-            "sampling": settings,
-            "n": n,
-            "seed": seed,
-            "labels": digest(draws.y),
-        }
+        facts = self._facts_of(call) | {"n": n, "seed": seed, "labels": digest(draws.y)}
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
         with call.evaluating():
             draw_to(file, n, call.batch_size, draws, self.spec, facts)
@@ -349,7 +356,8 @@ class Pipeline:
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Labels | None = None, *, cost: Cost | None = None, **sampling: Any) -> Tensor:
-        """The noise that the model's ODE carries to x: draws of p_init, of shape (batch, *event), on the CPU.
+        """The noise that the model's ODE carries to x: draws of p_init, of shape (batch, *event), on the CPU, in the
+        units of the source's own data where it has some.
 
         The grid of sampling is gone through backwards, and where it begins x is taken as the state at its last time.
 
@@ -448,6 +456,22 @@ class Pipeline:
         labels = self.labels(n, y)
         return Draws(call.sampler, call.model, self.path, self.source, self.normalization, labels, seed, cost)
 
+    def _facts_of(self, call: SamplingCall) -> dict[str, Any]:
+        """What tells samples from those of other models or settings."""
+        settings = call.plain_settings
+        del settings["batch_size"]  # which changes no more of a sample than its rounding
+        facts: dict[str, Any] = {
+            "weights": digest(*self.model.state_dict().values()),
+            "units": digest(self.normalization.shift, self.normalization.scale),
+            "parts": {kind: self.config[kind] for kind in ("source", "path", "head")},
+            "sampling": settings,
+        }
+        if not call.can_be_told_again:
+            processes = launched()
+            processes.meet()
+            (facts["call"],) = processes.total(secrets.randbits(48) if processes.is_main else 0)
+        return facts
+
     def _begin_anew(self) -> None:
         """Start training from the weights that the seed gives, also where this pipeline has trained before."""
         if self._trained:
@@ -458,5 +482,5 @@ class Pipeline:
                 )
             network = build_network(self._config, self._registry, self.spec, self.model.head.outputs)
             self.model.network.load_state_dict(network.state_dict())
+            self.loss.restore(self._unlearnt)
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
-        self._trained = True

@@ -94,12 +94,18 @@ def without_lost_callbacks(given: Mapping[str, Any], plugins: PluginManager) -> 
 
 def qualified(given: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any]:
     """The sections of a stored configuration, with the distribution before each name that several claim by now."""
+    recorded = list(_recorded(given))
+    kinds: dict[str, set[str]] = {}
+    for kind, name, _, _ in recorded:
+        kinds.setdefault(name, set()).add(kind)
     picks = {
-        name: f"{package}/{name}"
-        for kind, name, package, _ in _recorded(given)
+        (place, name): f"{package}/{name}"
+        for kind, name, package, _ in recorded
         if plugins.registry.is_contested(kind, name)
+        # A name of one kind alone is that wherever it stands; one of several goes by the setting that it stands in.
+        for place in ([kind, f"{kind}s"] if len(kinds[name]) > 1 else [""])
     }
-    return {section: _renamed(value, picks) for section, value in given.items() if section != "provenance"}
+    return {section: _renamed(value, picks, section) for section, value in given.items() if section != "provenance"}
 
 
 def _versions(recorded: Any) -> dict[str, str]:
@@ -144,11 +150,13 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(item)
 
 
-def _renamed(value: Any, picks: Mapping[str, str]) -> Any:
+def _renamed(value: Any, picks: Mapping[tuple[str, str], str], place: str) -> Any:
     if isinstance(value, Mapping):
-        changed = {key: _renamed(item, picks) for key, item in value.items()}
-        return changed | ({"name": picks[value["name"]]} if value.get("name") in picks else {})
-    return [_renamed(item, picks) for item in value] if isinstance(value, list) else value
+        changed = {key: _renamed(item, picks, str(key)) for key, item in value.items()}
+        name = value.get("name")
+        pick = picks.get(("", name), picks.get((place, name))) if isinstance(name, str) else None
+        return changed | ({"name": pick} if pick else {})
+    return [_renamed(item, picks, place) for item in value] if isinstance(value, list) else value
 
 
 def _version(name: str) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..config.config import COMPONENTS
-from ..config.sections import TrainingSettings
-from ..errors import ConfigError, Problem
+from ..config.config import COMPONENTS, SECTIONS, read_config
+from ..errors import ConfigError, FlowkitError, Problem
+from ..plugins.manager import PluginManager
+from .provenance import qualified
 
-__all__ = ["changes", "check_same"]
+__all__ = ["changes", "check_same", "of_today"]
 
 _MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 _NOT_TRAINED = {"sampling", "evaluation"}
@@ -15,14 +16,19 @@ _NOT_TRAINED = {"sampling", "evaluation"}
 
 def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """The settings in which a configuration differs from that of a run, with what each was and is."""
-    # Settings that are younger than the run are as they would be if nobody had named them.
-    defaults = TrainingSettings.model_validate({}).model_dump(mode="json")
-    stored = dict(stored) | {"training": defaults | dict(stored.get("training") or {})}
     return [
         difference
         for section in (*COMPONENTS, "training", "sampling", "evaluation")
         for difference in _differences(stored.get(section), given.get(section), section)
     ]
+
+
+def of_today(stored: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any]:
+    """The configuration of a run with settings that are younger than it filled in, as if nobody had named them."""
+    try:
+        return read_config(qualified(stored, plugins), plugins, may_be_absent=SECTIONS).dump()
+    except FlowkitError:  # of packages that are not here, or damaged: what is written there stands for itself
+        return dict(stored)
 
 
 def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:

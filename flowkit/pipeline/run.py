@@ -148,11 +148,17 @@ class RunFolder:
                 found.append(json.loads(line))
         return [line for line in found if isinstance(line, dict) and type(line.get("step")) is int]
 
-    def write_evaluation(self, evaluations: Sequence["Evaluation"]) -> None:
-        """Write `evaluation.json`: what the metrics saw, after how many steps. A figure that is unknown is null."""
+    def write_evaluation(self, evaluations: Sequence["Evaluation"], step: int | None = None) -> None:
+        """Write `evaluation.json`: what the metrics saw, after how many steps. A figure that is unknown is null.
+
+        Arguments:
+            evaluations: What they saw.
+            step: After how many steps; by default those of the newest checkpoint.
+        """
         metrics = [asdict(evaluation) | {"ratio": evaluation.ratio} for evaluation in evaluations]
         lines = [{key: _known(value) for key, value in metric.items()} for metric in metrics]
-        replace_file(self.evaluation_file, json.dumps({"step": self.step, "metrics": lines}, indent=1) + "\n")
+        held = {"step": self.step if step is None else step, "metrics": lines}
+        replace_file(self.evaluation_file, json.dumps(held, indent=1) + "\n")
 
     def evaluation(self) -> dict[str, Any]:
         """What `evaluation.json` holds; nothing where it is missing or damaged."""

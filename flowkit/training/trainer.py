@@ -169,7 +169,8 @@ class Trainer:
 
         Raises:
             TrainingError: The loss is no longer a number. The last good checkpoint stays.
-            TrainingInterrupted: A signal came; the checkpoint of that step is written.
+            TrainingInterrupted: A signal came; the checkpoint of that step is written, and the averages are in the
+                model.
         """
         devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(devices), suitable_threads(self.model), Interrupt() as interrupt:
@@ -189,8 +190,15 @@ class Trainer:
                     self._loop(state, interrupt)
             except BaseException as error:
                 self._end(state, prepared, error)
+                if isinstance(error, TrainingInterrupted):
+                    self._leave_averages()
                 raise
             self._end(state, prepared, None)
+        self._leave_averages()
+        if interrupt.signal is not None:  # it came when nothing was left to interrupt here
+            signal.raise_signal(interrupt.signal)
+
+    def _leave_averages(self) -> None:
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
                 parameter.copy_(average)
@@ -199,8 +207,6 @@ class Trainer:
         if self.accelerator.num_processes > 1:
             make_alike(self.model)
         self.model.eval()
-        if interrupt.signal is not None:  # it came when nothing was left to interrupt here
-            signal.raise_signal(interrupt.signal)
 
     def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
         if self.sharding is None:
@@ -226,14 +232,13 @@ class Trainer:
             logging = last or self.step % settings.log_every == 0
             if logging:
                 self._fetch_losses()
-                state.step, state.losses = self.step, self.losses.take()
+                state.losses = self.losses.take()
                 state.steps_per_second = (self.step - logged_step) / (now - logged_at)
-                state.learning_rate = self._rate
                 with self._together():
                     self._tell("logged", state)
                 logged_at, logged_step = now, self.step
             if now - shown_at > _PROGRESS_SECONDS:
-                state.step, shown_at = self.step, now
+                shown_at = now
                 self._tell("progressed", state)
             wanted = ENOUGH if state.stopped_because is not None else interrupt.signal or 0
             stopped = 0 if last else agreement.signal(self.step, wanted)
@@ -325,6 +330,6 @@ class Trainer:
             yield
 
     def _tell(self, event: str, state: TrainingState, *arguments: Any) -> None:
-        state.step_choice = self._stepping.choice
+        state.step, state.learning_rate, state.step_choice = self.step, self._rate, self._stepping.choice
         for callback in self.callbacks:
             getattr(callback, event)(state, *arguments)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flowkit import DataError, DataSource, Source, TrainingData
+from flowkit import DataError, DataSource, Normalization, Source, TrainingData
 
 __all__ = ["DataAsSource"]
 
@@ -32,13 +32,14 @@ class DataAsSource(Source):
     ) -> Tensor:
         """Normalised draws, shape (n, *event_shape)."""
         generator = _on_cpu(generator)
-        if self.data is not None:
-            z = self.data.draw(n, generator).z.to(device)
-            return self.data.normalization.normalize(z).to(dtype)
-        pairs = self._pairs()
-        x0 = pairs.draw(n, generator).x0
+        x0 = self.data.draw(n, generator).z if self.data is not None else self._pairs().draw(n, generator).x0
         assert x0 is not None
-        return pairs.source_normalization.normalize(x0.to(device)).to(dtype)
+        return self.normalization.normalize(x0.to(device)).to(dtype)
+
+    @property
+    def normalization(self) -> Normalization:
+        """That of the data that the x0 are of."""
+        return self.data.normalization if self.data is not None else self._pairs().source_normalization
 
     def problems(self, event_shape: tuple[int, ...]) -> list[str]:
         """Both ends must have one shape, and there must be x0."""

@@ -134,6 +134,48 @@ def test_a_configured_object_is_used_and_a_file_without_it_says_what_is_missing(
     assert torch.equal(again.sample(10), pipeline.sample(10))
 
 
+def test_conditions_that_sampling_would_not_know_of_are_refused(tiny, tmp_path):
+    builder = tiny.data(WithRealConditions()).network(TakesAny())
+    with pytest.raises(
+        fk.ConfigError, match=r"data: WithRealConditions gives conditions y, and its spec no num_classes"
+    ):
+        builder.build().fit(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class WithRealConditions(fk.DataSource):
+    """Points and the first of their numbers."""
+
+    spec = fk.DataSpec((2,))
+
+    def draw(self, n, generator=None):
+        z = torch.randn(n, 2, generator=generator)
+        return fk.Batch(z, z[:, 0])
+
+
+class TakesAny(torch.nn.Linear):
+    """A network of the user's own that leaves conditions aside."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+
+    def forward(self, x, t, y=None):
+        return super().forward(x)
+
+
+def test_an_object_given_to_load_leaves_the_other_settings_as_they_were(tiny, tmp_path):
+    class Same(fk.Guidance):
+        needs_condition = False
+
+        def guide(self, model):
+            return model
+
+    tiny.sampling("euler", steps=7, guidance=Same()).build().fit(tmp_path / "run")
+    loaded = fk.Pipeline.load(tmp_path / "run", sampling={"guidance": Same()})
+    assert loaded.config["sampling"]["integrator"] == {"name": "euler"}
+    assert loaded.sampler.steps == 7
+
+
 def test_each_sample_has_its_own_label_whatever_the_batch(tiny, tmp_path):
     pipeline = tiny.data("moons", labels=True).training(steps=200, learning_rate=1e-2).build().fit(tmp_path / "run")
     labels = torch.arange(600) // 300  # the second batch of 256 is of both classes

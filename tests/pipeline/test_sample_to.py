@@ -118,6 +118,33 @@ def test_parts_of_other_samples_are_not_used(pipeline, starts, change, tmp_path)
     assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(n, **arguments))
 
 
+class Plus(fk.Integrator):
+    """Adds a number to x0: an object that no plugin has registered, and that tells nobody its number."""
+
+    order = 0
+
+    def __init__(self, number):
+        self._number = number
+
+    def step(self, dynamics, x, t, s, generator=None):
+        return x + self._number
+
+
+def test_samples_by_another_object_of_the_same_class_are_not_mixed(pipeline, tmp_path, monkeypatch):
+    def crash(self, start, x, add=SampleParts.add):
+        if start > 0:
+            raise KeyboardInterrupt
+        add(self, start, x)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SampleParts, "add", crash)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.sample_to(tmp_path / "x.npy", N, integrator=Plus(1.0), diffusion=None)
+    with pytest.warns(fk.FlowkitWarning, match="of other samples, or damaged, and is drawn anew"):
+        pipeline.sample_to(tmp_path / "x.npy", N, integrator=Plus(2.0), diffusion=None)
+    assert np.array_equal(np.load(tmp_path / "x.npy"), pipeline.sample(N, integrator=Plus(2.0), diffusion=None))
+
+
 def test_what_was_drawn_is_kept_when_batches_become_smaller(pipeline, starts, tmp_path):
     with pytest.raises(Crash):
         pipeline.sample_to(tmp_path / "x.npy", N)

@@ -10,6 +10,7 @@ import pytest
 
 import flowkit as fk
 from flowkit.errors import FlowkitWarning, PluginError, UnknownComponentError
+from flowkit.pipeline.provenance import qualified
 from flowkit.plugins import Component, PluginManager, Recipe, hookimpl, installed_plugins
 
 
@@ -84,6 +85,24 @@ def test_two_claims_to_a_name_are_an_error_only_when_it_is_used_and_the_qualifie
     with pytest.raises(UnknownComponentError, match=r"provided by one and two: write 'one/spiral' or 'two/spiral'"):
         manager.registry.find("path", "spiral")
     assert manager.registry.find("path", "two/spiral").distribution == "two"
+
+
+def test_a_name_that_got_contested_is_qualified_where_it_is_of_that_kind():
+    manager = PluginManager({})
+    manager.add(plugin(SPIRAL, Component("head", "spiral", "a.b:C")), "one:main", "one")
+    manager.add(plugin(SPIRAL), "two:main", "two")
+    stored = {
+        "path": {"name": "spiral", "base": {"name": "spiral"}},
+        "head": {"name": "spiral"},
+        "callbacks": [{"name": "log"}],
+        "provenance": {"components": {"path/spiral": "two 1", "head/spiral": "one 1", "callback/log": "one 1"}},
+    }
+    found = qualified(stored, manager)
+    assert found["path"]["name"] == "two/spiral"
+    assert found["head"] == {"name": "spiral"}
+    del stored["provenance"]["components"]["head/spiral"], stored["head"]
+    found = qualified(stored, manager)  # a name of one kind alone, wherever it stands
+    assert found["path"] == {"name": "two/spiral", "base": {"name": "two/spiral"}}
 
 
 def test_two_distributions_may_use_one_entry_point_name():

@@ -8,6 +8,7 @@ from oracles import seeded
 from safetensors.numpy import save_file
 
 import flowkit as fk
+from flowkit.random import BlockGenerator
 from flowkit.training.batches import Batches
 from flowkit.training.pairs import Pairs
 
@@ -82,6 +83,33 @@ def test_a_model_of_given_pairs_carries_x0_to_its_own_z(paired, tmp_path):
     # The starts are x0 of the data, standardised.
     x0 = pipeline.data.source_normalization.normalize(pipeline.data.x0).double()
     assert float(torch.cdist(start.double(), x0).amin(1).max()) < 1e-5
+
+
+def test_ones_own_x0_are_given_and_found_in_their_own_units(paired, tmp_path):
+    pipeline = paired.build().fit(tmp_path / "run")
+    x0, z = (ends[:50] for ends in shifted_pairs(256))
+    found = pipeline.sample(50, x0=x0)
+    # The model turns to within 0.4 of a deviation (above); z has deviations of 6.
+    assert float((found - z).square().sum(1).mean().sqrt()) < 0.4 * 6
+    back = pipeline.encode(found, integrator="rk4", steps=50)
+    again = pipeline.sample(50, x0=back, integrator="rk4", steps=50)
+    torch.testing.assert_close(again, found, rtol=1e-3, atol=1e-3)
+    usual = pipeline.sample(50, seed=2)
+    torch.testing.assert_close(pipeline.sample(50, x0=drawn(pipeline, 50, seed=2)), usual, rtol=1e-4, atol=1e-4)
+
+
+def drawn(pipeline, n, seed):
+    """The x0 that a seed draws, in their own units."""
+    draws = BlockGenerator(seed, 0, n, "cpu").draw(lambda n, g: pipeline.source.sample(n, (2,), g))
+    return pipeline.source.normalization.denormalize(draws)
+
+
+def test_data_in_pairs_ask_for_the_source_by_name(tiny):
+    x0, z = shifted_pairs()
+    builder = tiny.data(fk.InMemory(z, x0=x0)).path("linear").coupling("given")
+    with pytest.raises(fk.ConfigError, match=r"source: these data come in pairs \(x0, z\): say where sampling starts"):
+        builder.build()
+    assert builder.source("gaussian").build().config["source"] == {"name": "gaussian"}
 
 
 def test_a_run_of_pairs_is_loaded_with_its_pairs(paired, tmp_path):

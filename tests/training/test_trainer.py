@@ -13,7 +13,7 @@ from torch import nn
 import flowkit as fk
 from flowkit.training import batches
 from flowkit.training.batches import Batches
-from flowkit.training.checkpoint import latest_checkpoint, save_checkpoint
+from flowkit.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from flowkit.training.ema import EMA
 
 
@@ -49,6 +49,49 @@ def test_the_seed_decides_the_weights_and_global_randomness_is_left_alone(tiny, 
     assert torch.equal(weights(first), weights(second))
     third = tiny.training(seed=1).build().fit(tmp_path / "c")
     assert not torch.equal(weights(first), weights(third))
+
+
+@pytest.mark.parametrize("loss", [{}, {"time": "importance"}])
+def test_a_run_begins_anew_whatever_the_pipeline_has_trained_before(tiny, tmp_path, loss):
+    builder = tiny.loss("cfm", **loss).training(steps=60)  # importance sampling has learned something by then
+    once = weights(builder.build().fit(tmp_path / "once"))
+    twice = builder.build()
+    twice.fit(tmp_path / "first")
+    assert torch.equal(weights(twice.fit(tmp_path / "second")), once)
+    resumed = builder.build()
+    resumed.fit(tmp_path / "first", resume=True)
+    assert torch.equal(weights(resumed.fit(tmp_path / "third")), once)
+
+
+class Told(fk.Callback):
+    """Notes what it is told, and sends a signal when the first checkpoint is there."""
+
+    def __init__(self):
+        self.saved, self.ended = [], None
+
+    def checkpoint_saved(self, state, checkpoint):
+        if not self.saved:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.saved.append((Checkpoint(checkpoint).step, state.step, state.learning_rate))
+
+    def training_ended(self, state):
+        self.ended = state.step
+
+
+def test_callbacks_are_told_the_step_that_is_done(tiny, tmp_path):
+    told, pipeline = Told(), tiny.training(log_every=1000, steps=10**6, checkpoint_every=10).build()
+    with pytest.raises(fk.TrainingInterrupted):
+        pipeline.fit(tmp_path / "run", callbacks=[told])
+    assert all(step >= saved and rate > 0 for saved, step, rate in told.saved)
+    assert told.saved[-1][0] == told.ended > 10
+
+
+def test_an_interrupted_pipeline_samples_what_its_run_samples(tiny, tmp_path):
+    pipeline = tiny.build()
+    with pytest.raises(fk.TrainingInterrupted):
+        pipeline.fit(tmp_path / "run", callbacks=[StopAt(10)])
+    assert not pipeline.model.training
+    assert torch.equal(weights(pipeline), weights(fk.Pipeline.load(tmp_path / "run")))
 
 
 def test_the_seed_decides_what_a_network_draws(tmp_path):
