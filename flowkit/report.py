@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .pipeline.pipeline import Pipeline
 
-__all__ = ["Report", "report", "write_report"]
+__all__ = ["Report", "check_page", "report", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,21 @@ def report(pipeline: "Pipeline", folder: str | Path, plugins: PluginManager | No
     return Report(write_report(folder, plugins=plugins), pictures, evaluations)
 
 
+def check_page(folder: str | Path, out: Path | None = None) -> Path:
+    """Where the page of a run goes.
+
+    Raises:
+        ConfigError: There is no run, or nothing can be written there.
+    """
+    run = RunFolder(folder)
+    run.read_config()
+    out = out or run.report_file
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
+    check_place(out)
+    return out
+
+
 def write_report(folder: str | Path, out: Path | None = None, plugins: PluginManager | None = None) -> Path:
     """Put the page together from what is there; what is missing is left out, and the page says so.
 
@@ -62,11 +77,7 @@ def write_report(folder: str | Path, out: Path | None = None, plugins: PluginMan
         ConfigError: There is no run, or nothing can be written there.
     """
     run, plugins = RunFolder(folder), plugins or installed_plugins()
-    config = run.read_config()
-    out = out or run.report_file
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
-    check_place(out)
+    out, config = check_page(folder, out), run.read_config()
     log, evaluation = [line for line in run.metrics() if "loss" in line], run.evaluation()
     draft = ReportDraft(folder=run.path, config=config, metrics=log, evaluation=evaluation)
     missing: list[str] = []

@@ -10,6 +10,7 @@ import types
 from html.parser import HTMLParser
 
 import pytest
+from command import flowkit
 from PIL import Image as Picture
 
 import flowkit as fk
@@ -305,6 +306,19 @@ def flowkit_report(run, out):
     command = [sys.executable, "-c", WITHOUT_TORCH, str(run), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_draws_and_measures_what_is_missing(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "run")
+    output = flowkit("report", "run", "--draw", "--out", "page.html", cwd=tmp_path)
+    assert "2-Wasserstein: " in output
+    assert output.endswith("report    page.html\n")
+    assert (tmp_path / "run/samples.png").is_file()
+    assert RunFolder(tmp_path / "run").evaluation()["step"] == 20
+    assert len(Page(tmp_path / "page.html").all("img")) == len(Page(tmp_path / "run/report.html").all("img")) > 0
+    (tmp_path / "run/samples.png").unlink()
+    assert "is a folder" in flowkit("report", "run", "--draw", "--out", ".", cwd=tmp_path, code=2)
+    assert not (tmp_path / "run/samples.png").exists()  # refused before any work
 
 
 def test_the_command_writes_the_page_without_torch_and_refuses_in_words(run, tmp_path):

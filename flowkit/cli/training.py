@@ -119,7 +119,7 @@ def _report(pipeline: Any, folder: Path, console: Console, no_report: bool) -> N
             with console.status("drawing and measuring samples"):
                 report = pipeline.report(folder)
         except KeyboardInterrupt:
-            console.print(f"the run in {folder} is complete; its report is not (flowkit evaluate {folder})")
+            console.print(f"the run in {folder} is complete; its report is not: flowkit report --draw {folder}")
             raise
         print_evaluations(report.evaluations, console)
         console.print(f"pictures  {', '.join(str(picture) for picture in report.pictures)}")
