@@ -1,5 +1,6 @@
 """The settings that belong to no component: training, sampling, evaluation."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +37,7 @@ class TrainingSettings(_Section):
         False, description="compile the step: slow to start, then faster; auto: if timing it says so"
     )
     shard: bool = Field(False, description="cut weights, averages and Adam's state over the processes (FSDP)")
+    start_from: Path | None = Field(None, description="a run whose averaged weights training starts from")
     seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the data order and the noise")
     log_every: Positive = Field(50, description="steps between fetches of the loss")
     checkpoint_every: Positive = Field(1000, description="steps between checkpoints")

@@ -18,7 +18,7 @@ from ..config.choice import build
 from ..config.config import Config, read_config
 from ..config.files import merge
 from ..divergence import Divergence
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, Problem
 from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
@@ -134,6 +134,9 @@ class Pipeline:
         callbacks: Sequence[Callback] = (),
     ) -> "Pipeline":
         """Train, and keep the run in a folder.
+
+        A run begins with the weights that the seed gives, or with those of the run `training.start_from`, whatever this
+        pipeline has been trained or loaded with.
 
         Arguments:
             folder: The run folder.
@@ -445,6 +448,13 @@ class Pipeline:
         self._compiled = compiled(self.model, self._compiled)
         return self._compiled
 
+    def _take_weights_of(self, folder: Path) -> None:
+        try:
+            run = RunFolder(folder)
+            read_newest(run, identity_of(run.read_config()), self.load_weights)
+        except (CheckpointError, ConfigError) as error:
+            raise ConfigError([Problem("training.start_from", str(error))]) from error
+
     def _call(self, sampling: Mapping[str, Any], keeps_states: bool = False) -> SamplingCall:
         call = SamplingCall(self, self._config, self._registry, sampling)
         if "steps" in sampling and not keeps_states:  # states are kept at the times that the steps give
@@ -473,14 +483,20 @@ class Pipeline:
         return facts
 
     def _begin_anew(self) -> None:
-        """Start training from the weights that the seed gives, also where this pipeline has trained before."""
+        """Start training from the weights that the seed gives, or those of another run, also where this pipeline has
+        trained before.
+        """
+        other = self._config.training.start_from
         if self._trained:
-            if self._config.components["network"].instance is not None:
+            if other is None and self._config.components["network"].instance is not None:
                 raise ConfigError(
                     "network: this object has been trained before, and a run starts from fresh weights: build another "
                     "pipeline with a new one, or resume"
                 )
-            network = build_network(self._config, self._registry, self.spec, self.model.head.outputs)
-            self.model.network.load_state_dict(network.state_dict())
+            if other is None:
+                network = build_network(self._config, self._registry, self.spec, self.model.head.outputs)
+                self.model.network.load_state_dict(network.state_dict())
             self.loss.restore(self._unlearnt)
+        if other is not None:
+            self._take_weights_of(other)
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
