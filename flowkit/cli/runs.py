@@ -14,7 +14,7 @@ from ..pipeline.runs import RunState, list_runs
 
 __all__ = ["runs"]
 
-_COLORS = {"complete": "green", "training": "cyan", "stopped": "yellow", "unreadable": "red"}
+_COLORS = {"complete": "green", "training": "cyan", "stopped": "yellow", "failed": "red", "unreadable": "red"}
 
 
 def runs(folder: Annotated[Path, typer.Argument(help="The folder that runs are in.")] = Path("runs")) -> None:

@@ -12,6 +12,7 @@ from ..errors import ConfigError, TrainingInterrupted
 from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
 from .completion import complete_config, complete_override
+from .console import lasting_console
 
 if TYPE_CHECKING:
     from ..config.config import Config
@@ -50,12 +51,12 @@ def train(
     RunFolder(folder).check_free(resume, overwrite)
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.provenance import provenance, version_changes
-    from ..pipeline.resume import changes, of_today
+    from ..pipeline.resume import changes, check_same, files_of, of_today
     from ..training.checkpoint import latest_checkpoint
     from .progress import ProgressBar
 
     processes = launched()
-    console = Console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
+    console = lasting_console(highlight=False, soft_wrap=True, quiet=not processes.is_main)
     pipeline = Pipeline(settled, plugins)
     parts = settled.components
     console.print(
@@ -65,10 +66,15 @@ def train(
     )
     if resume and latest_checkpoint(folder) is None:
         console.print("this run has no checkpoint yet: starting from the first step")
+    if settled.training.warmup_steps > settled.training.steps / 2:
+        warmup, steps = settled.training.warmup_steps, settled.training.steps
+        console.print(f"note: the learning rate rises for {warmup} steps, of {steps} in all (training.warmup_steps)")
     if resume:
         stored = RunFolder(folder).read_config()
+        begun = of_today(stored, plugins)
+        check_same(begun, pipeline.config, files_of(settled))
         other_versions = version_changes(stored.get("provenance"), provenance(settled))
-        for where, before, now in (*other_versions, *changes(of_today(stored, plugins), pipeline.config)):
+        for where, before, now in (*other_versions, *changes(begun, pipeline.config)):
             console.print(f"{where}: {before} -> {now}")
     try:
         pipeline.fit(folder, resume=resume, overwrite=overwrite, callbacks=[ProgressBar(console)])

@@ -25,6 +25,7 @@ class TrainingState:
         learning_rate: The current one.
         step_choice: Whether steps are compiled, and why, once `training.compile: auto` has decided.
         stopped_because: What `stop` was called with.
+        error: When training has ended: what ended it before its time, `TrainingInterrupted` among others.
     """
 
     model: "Model"
@@ -36,6 +37,7 @@ class TrainingState:
     learning_rate: float = 0.0
     step_choice: "StepChoice | None" = None
     stopped_because: str | None = None
+    error: BaseException | None = None
 
     def stop(self, reason: str) -> None:
         """End training as after its last step, with a checkpoint: after the step at hand, or with several processes

@@ -1,11 +1,13 @@
 """The samples of one seed: sample i is the same in whatever batch it is drawn."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..conditions import Condition, select_condition, to_device
+from ..errors import FlowkitWarning
 from ..interfaces.data import Normalization
 from ..interfaces.path import Path
 from ..interfaces.source import Source
@@ -13,7 +15,27 @@ from ..model import Model
 from ..random import BlockGenerator
 from ..sampling import Cost, Sampler
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "NotFinite"]
+
+
+class NotFinite:
+    """Counts samples that hold an infinity or no number, of which a file or a tensor says nothing by itself."""
+
+    def __init__(self) -> None:
+        self.seen = self.bad = 0
+
+    def look(self, x: Tensor) -> Tensor:
+        """Take in some samples, shape (n, *event); returns them."""
+        self.seen += len(x)
+        if not bool(x.isfinite().all()):
+            self.bad += int((~x.flatten(1).isfinite().all(1)).sum())
+        return x
+
+    def warn(self) -> None:
+        """Warn of them, if there are any."""
+        if self.bad:
+            text = f"{self.bad} of {self.seen} samples are not finite: more steps, another grid or integrator may do"
+            warnings.warn(text, FlowkitWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)

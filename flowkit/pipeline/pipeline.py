@@ -36,13 +36,13 @@ from .backwards import density_of, noise_of
 from .call import SamplingCall
 from .checks import check_conditions, check_parts
 from .compiled import CompiledModel, compiled
-from .draws import Draws
+from .draws import Draws, NotFinite
 from .facts import data_mean, facts_of, from_facts
 from .loading import read_newest
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
 from .parts import build_network, build_parts, known_of
 from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
-from .resume import check_same, of_today
+from .resume import check_same, files_of, of_today
 from .run import KeptConfig, MetricsLog, RunFolder
 from .stream import digest, draw_to
 
@@ -158,7 +158,7 @@ class Pipeline:
         identity: str | None = identify(self.config)
         if resume:
             before = run.read_config()
-            check_same(of_today(before, self._plugins), self.config)
+            check_same(of_today(before, self._plugins), self.config, files_of(self._config))
             identity = identity_of(before)
         stored = self.config | {"provenance": provenance(self._config, identity)}
         check_conditions(self.data)
@@ -295,9 +295,11 @@ class Pipeline:
             draws = replace(draws, x0=self.source.normalization.normalize(x0))
         samples = room_for(n, shape, self.model.dtype)
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))
+        found = NotFinite()
         with call.evaluating():
             for start, x in FittingBatches(call.batch_size).over(range(n), draws.batch):
-                samples[start : start + len(x)] = x
+                samples[start : start + len(x)] = found.look(x)
+        found.warn()
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return samples
 
@@ -330,6 +332,9 @@ class Pipeline:
         """
         check_whole("the number of samples", n)
         call, file = self._call(sampling), Path(path)
+        for where, data in files_of(self._config).items():
+            if data.resolve() == file.resolve():
+                raise ConfigError(f"{file}: holds the data of this model ({where}): choose another file")
         draws = self._draws(call, n, y, seed, cost)
         facts = self._facts_of(call) | {"n": n, "seed": seed, "labels": digest(draws.y)}
         tell(self._plugins, SamplingStarted(pipeline=self, n=n, y=draws.y, seed=seed, settings=sampling))

@@ -1,14 +1,16 @@
 """Whether a run may go on under a configuration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from ..config.config import COMPONENTS, SECTIONS, read_config
+from ..config.choice import Choice
+from ..config.config import COMPONENTS, SECTIONS, Config, read_config
 from ..errors import ConfigError, FlowkitError, Problem
 from ..plugins.manager import PluginManager
 from .provenance import qualified
 
-__all__ = ["changes", "check_same", "of_today"]
+__all__ = ["changes", "check_same", "files_of", "of_today"]
 
 _MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 _NOT_TRAINED = {"sampling", "evaluation"}
@@ -31,8 +33,26 @@ def of_today(stored: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any
         return dict(stored)
 
 
-def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def files_of(config: Config) -> dict[str, Path]:
+    """Where the data lie, by setting. They may be moved: they tell themselves whether they are the same."""
+    return {where: path for kind in ("data", "source") for where, path in _files(config.components[kind], kind)}
+
+
+def _files(value: Any, where: str) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, Path):
+        yield where, value
+    if isinstance(value, Choice):
+        for name, setting in value.settings.items():
+            yield from _files(setting, f"{where}.{name}")
+
+
+def check_same(stored: Mapping[str, Any], given: Mapping[str, Any], may_move: Collection[str] = ()) -> None:
     """Refuse to resume a run under a configuration that would have trained something else.
+
+    Arguments:
+        stored: That of the run.
+        given: The one to go on with.
+        may_move: Settings that may differ, as they say where something is.
 
     Raises:
         ConfigError: With every setting that differs and may not.
@@ -40,7 +60,9 @@ def check_same(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     refused = [
         Problem(where, f"the run was started with {before!r} and cannot go on with {now!r}")
         for where, before, now in changes(stored, given)
-        if where.partition(".")[0] not in _NOT_TRAINED and where.removeprefix("training.") not in _MAY_CHANGE
+        if where not in may_move
+        and where.partition(".")[0] not in _NOT_TRAINED
+        and where.removeprefix("training.") not in _MAY_CHANGE
     ]
     if refused:
         raise ConfigError(refused)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.files import read_yaml, write_yaml
-from ..errors import ConfigError, FlowkitWarning, RunExistsError
+from ..errors import ConfigError, FlowkitError, FlowkitWarning, RunExistsError, TrainingInterrupted
 from ..export import check_place
 from ..files import replace_file
 from ..interfaces.callback import Callback, TrainingState
@@ -221,10 +221,12 @@ class MetricsLog(Callback):
         self._add(line)
 
     def training_ended(self, state: TrainingState) -> None:
-        """Say so where training ends before its last step, as far as the disk has room for it."""
-        if state.step < state.steps:
-            because = {"because": state.stopped_because} if state.stopped_because is not None else {}
-            self._add({"step": state.step, "ended": True} | because)
+        """Say so, and why, where training ends before its last step, as far as the disk has room for it."""
+        line: dict[str, Any] = {"step": state.step, "ended": True}
+        if isinstance(state.error, FlowkitError) and not isinstance(state.error, TrainingInterrupted):
+            self._add(line | {"error": str(state.error)})
+        elif state.step < state.steps:
+            self._add(line | ({} if state.stopped_because is None else {"because": state.stopped_because}))
 
     def _add(self, line: dict[str, Any]) -> None:
         """Write a line; where the disk is full, say so once and let training go on: checkpoints decide what is kept."""

@@ -22,16 +22,17 @@ class RunState:
     Arguments:
         path: Its folder.
         state: `complete`: all steps are done, or a callback found those enough; `training`: it gave a sign
-            of life a moment ago; `stopped`: it can be resumed from its newest checkpoint; `unreadable`: see `what`.
+            of life a moment ago; `stopped`: it can be resumed from its newest checkpoint; `failed`: so too, but see
+            `what`; `unreadable`: see `what`.
         step: Steps in the newest checkpoint, or done since, as far as its log says.
         steps: Steps to do in all; 0 where that cannot be read.
         loss: The last one logged.
         seen: When it last wrote to its log, in seconds since 1970; None if never.
-        what: Data, path, network and loss by name; of an unreadable run the reason.
+        what: Data, path, network and loss by name; of a failed or unreadable run the reason.
     """
 
     path: Path
-    state: Literal["complete", "training", "stopped", "unreadable"]
+    state: Literal["complete", "training", "stopped", "failed", "unreadable"]
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -75,13 +76,16 @@ def _state(run: RunFolder) -> RunState:
     seen = log[-1].get("time") if log else None
     seen = seen if isinstance(seen, int | float) else None
     saved = _newest_step(run.path / "checkpoints")
-    state: Literal["complete", "training", "stopped"] = "stopped"
+    state: Literal["complete", "training", "stopped", "failed"] = "stopped"
     if saved >= steps or (log and "because" in log[-1] and saved >= log[-1]["step"]):
         state = "complete"
+    elif log and "error" in log[-1]:
+        state = "failed"
     elif seen is not None and not log[-1].get("ended") and time.time() - seen < 3 * HEARTBEAT_SECONDS:
         state = "training"
+    what = str(log[-1]["error"]) if state == "failed" else _what(config)
     step = max(saved, log[-1]["step"]) if log and state == "training" else saved
-    return RunState(run.path, state, step, steps, losses[-1] if losses else None, seen, _what(config))
+    return RunState(run.path, state, step, steps, losses[-1] if losses else None, seen, what)
 
 
 def _newest_step(checkpoints: Path) -> int:

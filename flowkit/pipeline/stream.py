@@ -22,7 +22,7 @@ from ..interfaces.data import DataSpec
 from ..locks import exclusive
 from ..processes import launched
 from ..random import BLOCK
-from .draws import Draws
+from .draws import Draws, NotFinite
 from .memory import FittingBatches
 
 __all__ = ["SampleParts", "digest", "draw_to"]
@@ -73,8 +73,10 @@ def draw_to(
                 parts.add(start, torch.cat([x for _, x in batches.over(samples, draws.batch)]))
         processes.wait()
         if processes.is_main:
-            write_samples(path, n, parts.batches(starts, draws.y), spec)
+            found = NotFinite()
+            write_samples(path, n, ((found.look(x), y) for x, y in parts.batches(starts, draws.y)), spec)
             parts.remove()
+            found.warn()
         processes.wait()
 
 

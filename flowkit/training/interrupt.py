@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back until a step is whole; and how several processes agree to stop after one step."""
+"""Ctrl-C, SIGTERM and the like, held back until a step is whole; how several processes agree to stop after one step."""
 
 import signal
 import threading
@@ -18,10 +18,15 @@ _SECONDS = 3.0
 """How often processes ask one another for signals: a launcher kills 30 seconds after SIGTERM, checkpoint or not."""
 
 
-class Interrupt:
-    """Within this context, SIGINT and SIGTERM set `signal` instead of breaking into a step.
+_ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+"""What asks a process to end: a person, a cluster, a terminal that closes, a cluster that says so beforehand."""
 
-    A second Ctrl-C breaks in all the same. Outside the main thread signals are left alone.
+
+class Interrupt:
+    """Within this context, SIGINT, SIGTERM, SIGHUP and SIGUSR1 set `signal` instead of breaking into a step.
+
+    A second Ctrl-C breaks in all the same. Signals that are ignored, as by `nohup`, stay so, and SIGUSR1 and SIGHUP
+    those that someone else waits for; outside the main thread all are left alone.
     """
 
     signal: int | None = None
@@ -29,7 +34,7 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in filter(_may_be_held, _ASKING):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -43,6 +48,11 @@ class Interrupt:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+
+
+def _may_be_held(number: int) -> bool:
+    handler = signal.getsignal(number)
+    return handler is signal.SIG_DFL or (number in (signal.SIGINT, signal.SIGTERM) and handler is not signal.SIG_IGN)
 
 
 class Agreement:

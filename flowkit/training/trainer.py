@@ -213,6 +213,7 @@ class Trainer:
             self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         elif error is None or isinstance(error, TrainingInterrupted):  # else other processes may have gone
             self.sharding.join()
+        state.error = error
         self._tell("training_ended", state)
         self.hooks.ended(self.step, error)
 
@@ -283,9 +284,10 @@ class Trainer:
     def _stop_at_bad_loss(self, step: int, what: str) -> None:
         self._last_good = self._writer.written(wait=True) or self._last_good
         kept = f"the last good checkpoint is {self._last_good.folder}" if self._last_good else "no checkpoint yet"
-        raise TrainingError(
-            f"{what} at step {step}; {kept}. Try a lower training.learning_rate, or a training.gradient_clip"
-        )
+        advice = "Try a lower training.learning_rate, or a training.gradient_clip"
+        if step == 1:  # before any weight has moved
+            advice = "So the data, the path, or the network as it begins give numbers that are not finite"
+        raise TrainingError(f"{what} at step {step}; {kept}. {advice}")
 
     @property
     def _checkpoint(self) -> Path:

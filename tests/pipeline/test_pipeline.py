@@ -143,6 +143,17 @@ def test_conditions_that_sampling_would_not_know_of_are_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_samples_that_are_not_finite_are_told(tiny, tmp_path):
+    pipeline = tiny.build()
+    x0 = torch.zeros(5, 2)
+    x0[1, 0], x0[3, 1] = float("nan"), float("inf")
+    with pytest.warns(fk.FlowkitWarning, match="2 of 5 samples are not finite"):
+        pipeline.sample(5, x0=x0)
+    next(pipeline.model.network.parameters()).data.fill_(float("nan"))
+    with pytest.warns(fk.FlowkitWarning, match="40 of 40 samples are not finite"):
+        pipeline.sample_to(tmp_path / "x.npy", 40, batch_size=16)
+
+
 class WithRealConditions(fk.DataSource):
     """Points and the first of their numbers."""
 

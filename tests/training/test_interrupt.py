@@ -25,6 +25,23 @@ def test_the_first_signal_is_noted_and_a_second_ctrl_c_breaks_in(number):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_other_signals_that_ask_for_an_end_are_noted_unless_they_are_ignored_or_waited_for(number):
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), number)
+        assert interrupt.signal == number
+    told = []
+    for handler in (signal.SIG_IGN, lambda *_: told.append(1)):
+        before = signal.signal(number, handler)
+        try:
+            with Interrupt() as interrupt:
+                os.kill(os.getpid(), number)
+                assert interrupt.signal is None
+        finally:
+            signal.signal(number, before)
+    assert told == [1]
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that a test sets."""

@@ -207,6 +207,21 @@ class PoisonGradient(fk.Callback):
                 next(state.model.parameters()).fill_(float("inf"))
 
 
+def test_a_loss_that_is_no_number_before_any_weight_has_moved_is_not_blamed_on_the_rate(tiny, tmp_path):
+    class Broken(fk.DataSource):
+        spec = fk.DataSpec((2,))
+
+        def draw(self, n, generator=None):
+            return fk.Batch(torch.full((n, 2), float("nan")))
+
+    message = r"the loss became nan at step 1; no checkpoint yet\. So the data, the path, or the network as it begins"
+    with pytest.raises(fk.TrainingError, match=message):
+        tiny.data(Broken()).build().fit(tmp_path / "run")
+    (run,) = fk.list_runs(tmp_path)
+    assert run.state == "failed"
+    assert run.what.startswith("the loss became nan at step 1")
+
+
 def test_spoilt_weights_are_never_saved(tiny, tmp_path):
     with pytest.raises(fk.TrainingError, match="the weights became infinite or not a number at step 20"):
         tiny.build().fit(tmp_path / "run", callbacks=[PoisonGradient()])
