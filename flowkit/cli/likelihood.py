@@ -7,7 +7,17 @@ import typer
 from rich.console import Console
 
 from ..errors import ConfigError
-from .options import IntegratorOption, Overrides, RunArgument, StepsOption, changed, merged
+from .options import (
+    CheckpointOption,
+    IntegratorOption,
+    Overrides,
+    RawOption,
+    RunArgument,
+    StepsOption,
+    changed,
+    loaded,
+    merged,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +48,8 @@ def likelihood(
     seed: Annotated[int, typer.Option(help="The seed of points, noise and probes.", min=0)] = 0,
     integrator: IntegratorOption = None,
     steps: StepsOption = None,
+    checkpoint: CheckpointOption = None,
+    raw: RawOption = False,
 ) -> None:
     """Find the density of a run's ODE at points of its data."""
     if rank is not None and not probes:
@@ -47,9 +59,8 @@ def likelihood(
     changes = changed(overrides, integrator, steps)
 
     from ..likelihood import bits_per_dim
-    from ..pipeline.pipeline import Pipeline
 
-    pipeline = Pipeline.load(run)
+    pipeline = loaded(run, changes, checkpoint, raw)
     batch = _points(pipeline.data, n, seed, spacing)
     labels = None if isinstance(batch.y, Mapping) else batch.y
     found = pipeline.estimate_log_prob(

@@ -8,7 +8,17 @@ from rich.console import Console
 
 from ..errors import ConfigError, FlowkitError
 from ..processes import launched
-from .options import IntegratorOption, Overrides, RunArgument, StepsOption, changed, merged
+from .options import (
+    CheckpointOption,
+    IntegratorOption,
+    Overrides,
+    RawOption,
+    RunArgument,
+    StepsOption,
+    changed,
+    loaded,
+    merged,
+)
 
 if TYPE_CHECKING:
     from ..interfaces.data import DataSpec
@@ -29,6 +39,8 @@ def sample(
     seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
     integrator: IntegratorOption = None,
     steps: StepsOption = None,
+    checkpoint: CheckpointOption = None,
+    raw: RawOption = False,
 ) -> None:
     """Draw samples from a run into a file."""
     from ..export import check_writable
@@ -39,11 +51,10 @@ def sample(
     RunFolder(run).read_config()
     from safetensors import SafetensorError
 
-    from ..pipeline.pipeline import Pipeline
     from ..sampling import Cost
 
     processes = launched()
-    pipeline, cost = Pipeline.load(run, device=processes.device), Cost()
+    pipeline, cost = loaded(run, changes, checkpoint, raw, processes.device), Cost()
     classes = [_class(text, pipeline.spec) for text in label or []]
     y = [classes[i % len(classes)] for i in range(n)] if classes else None
     try:
@@ -65,13 +76,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
     integrator: IntegratorOption = None,
     steps: StepsOption = None,
+    checkpoint: CheckpointOption = None,
+    raw: RawOption = False,
 ) -> None:
     """Measure samples of a run against its data."""
     changes = changed(overrides, integrator, steps)
-    from ..pipeline.pipeline import Pipeline
     from .training import print_evaluations
 
-    pipeline = Pipeline.load(run)
+    pipeline = loaded(run, changes, checkpoint, raw)
     results = pipeline.evaluate(seed=seed, **merged(pipeline, changes))
     print_evaluations(results, Console(highlight=False, soft_wrap=True))
 

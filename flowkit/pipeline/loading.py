@@ -1,14 +1,14 @@
-"""The newest checkpoint of a run that may be training meanwhile, and takes old checkpoints away."""
+"""A checkpoint of a run that may be training meanwhile, and takes old checkpoints away."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from ..errors import CheckpointError
-from ..training.checkpoint import Checkpoint, usable_checkpoint
+from ..training.checkpoint import Checkpoint, checkpoint_of, checkpoints_of, usable_checkpoint
 from .run import RunFolder
 
-__all__ = ["read_newest"]
+__all__ = ["read_newest", "read_step"]
 
 _ATTEMPTS = 5
 """How often a checkpoint may be taken away while it is read."""
@@ -18,6 +18,21 @@ Result = TypeVar("Result")
 
 class _TakenAway(Exception):
     """A checkpoint is no longer there."""
+
+
+def read_step(run: RunFolder, identity: str | None, step: int) -> Checkpoint:
+    """The checkpoint of a run after so many steps, verified.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    checkpoint = checkpoint_of(run.path, step)
+    if not checkpoint.folder.is_dir():
+        there = ", ".join(str(other.step) for other in checkpoints_of(run.path)) or "none"
+        raise CheckpointError(f"{run.path}: there is no checkpoint of step {step}; there are: {there}")
+    checkpoint.verify()
+    checkpoint.check_place(identity)
+    return checkpoint
 
 
 def read_newest(

@@ -38,7 +38,7 @@ from .checks import check_conditions, check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws, NotFinite
 from .facts import data_mean, facts_of, from_facts
-from .loading import read_newest
+from .loading import read_newest, read_step
 from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
 from .parts import build_network, build_parts, known_of
 from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
@@ -203,6 +203,8 @@ class Pipeline:
         *,
         plugins: PluginManager | None = None,
         device: torch.device | str | None = None,
+        step: int | None = None,
+        averaged: bool = True,
         **objects: Any,
     ) -> "Pipeline":
         """The pipeline of a run, with the averaged weights of its newest checkpoint; a damaged one is passed over with
@@ -212,8 +214,11 @@ class Pipeline:
             folder: The run folder.
             plugins: Where components are looked up; the installed plugins by default.
             device: Where the model goes; by default an accelerator if there is one.
+            step: Of which step the checkpoint is; by default the newest that is sound.
+            averaged: Whether the weights are the averages (EMA), or those in training.
             objects: Parts that were given as Python objects, such as `network=MyNetwork()` or
-                `sampling={"guidance": MyGuidance()}`, which leaves the other settings of sampling as they were.
+                `sampling={"guidance": MyGuidance()}`, and settings to change, such as `data={"path": "elsewhere.npy"}`;
+                what is not named stays as it was.
 
         Raises:
             CheckpointError: There is no run, no checkpoint, or a damaged one.
@@ -227,10 +232,14 @@ class Pipeline:
 
         def read(checkpoint: Checkpoint) -> "Pipeline":
             pipeline = cls(config, plugins, *from_facts(checkpoint))
-            pipeline.load_weights(checkpoint)
+            pipeline.load_weights(checkpoint, averaged)
             return pipeline
 
-        checkpoint, pipeline = read_newest(run, identity_of(given), read)
+        if step is None:
+            checkpoint, pipeline = read_newest(run, identity_of(given), read)
+        else:
+            checkpoint = read_step(run, identity_of(given), step)
+            pipeline = read(checkpoint)
         pipeline._trained, pipeline._step = True, checkpoint.step
         pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         tell(
@@ -245,10 +254,10 @@ class Pipeline:
         )
         return pipeline
 
-    def load_weights(self, checkpoint: Checkpoint) -> None:
-        """Take the averaged weights of a checkpoint."""
+    def load_weights(self, checkpoint: Checkpoint, averaged: bool = True) -> None:
+        """Take the averaged weights of a checkpoint, or those in training."""
         try:
-            self.model.load_state_dict(checkpoint.tensors("ema"))
+            self.model.load_state_dict(checkpoint.tensors("ema" if averaged else "model"))
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{checkpoint.folder}: its weights do not fit the network: {reason}") from error

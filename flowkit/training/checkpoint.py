@@ -29,6 +29,8 @@ from ..files import save_tensors, sync
 
 __all__ = [
     "Checkpoint",
+    "checkpoint_of",
+    "checkpoints_of",
     "latest_checkpoint",
     "partial_checkpoint",
     "save_checkpoint",
@@ -126,10 +128,20 @@ class Checkpoint:
         return CheckpointError(f"{path} {reason}")
 
 
+def checkpoint_of(run: Path, step: int) -> Checkpoint:
+    """The checkpoint of a run after so many steps, whether it is there or not."""
+    return Checkpoint(run / "checkpoints" / f"step-{step:08d}")
+
+
+def checkpoints_of(run: Path) -> list[Checkpoint]:
+    """All checkpoints of a run as they are named, damaged or not, oldest first."""
+    return [Checkpoint(folder) for folder in _checkpoints(run / "checkpoints")]
+
+
 def latest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint of a run as it is named, whether damaged or not; None if there is none."""
-    found = _checkpoints(run / "checkpoints")
-    return Checkpoint(found[-1]) if found else None
+    found = checkpoints_of(run)
+    return found[-1] if found else None
 
 
 def usable_checkpoint(run: Path, identity: str | None = None) -> Checkpoint | None:
@@ -189,7 +201,7 @@ def save_checkpoint(
     Raises:
         CheckpointError: It could not be written; those before it are untouched.
     """
-    folder = run / "checkpoints" / f"step-{step:08d}"
+    folder = checkpoint_of(run, step).folder
     partial = partial_checkpoint(run)
     try:
         if not begun:

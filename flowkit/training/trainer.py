@@ -30,7 +30,7 @@ from ..processes import check_launch, launched
 from ..random import ShareGenerator, derive_seed
 from ..threads import suitable_threads
 from .batches import Batches
-from .checkpoint import Checkpoint, partial_checkpoint, usable_checkpoint
+from .checkpoint import Checkpoint, checkpoint_of, partial_checkpoint, usable_checkpoint
 from .compiled import CompiledStep, compiling_refused
 from .distributed import (
     check_plain,
@@ -292,7 +292,7 @@ class Trainer:
     @property
     def _checkpoint(self) -> Path:
         """The folder of the checkpoint of this step."""
-        return self.folder / "checkpoints" / f"step-{self.step:08d}"
+        return checkpoint_of(self.folder, self.step).folder
 
     def _note_written(self, state: TrainingState, wait: bool = False) -> None:
         """Tell of a checkpoint as soon as it is on the disk."""

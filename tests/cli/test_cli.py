@@ -165,7 +165,10 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
         (["sample", "runs/moons", "sampling.guidance=classifier_free"], ["sampling.guidance: needs labels"]),
         (["train", "moons", "training.learning_rate=.inf"], ["training.learning_rate", "finite"]),
         (["sample", "runs/moons", "--label", "1"], ["--label 1: the data of this run have no labels"]),
-        (["sample", "runs/moons", "network.width=3"], ["only the section 'sampling'"]),
+        (
+            ["sample", "runs/moons", "network.width=3"],
+            ["only settings of sampling, data, source, evaluation can be changed"],
+        ),
         (["sample", "runs/moons", "--integrator", "huen"], ["did you mean 'heun'"]),
         (["list", "pathe"], ["there is no kind 'pathe'", "did you mean 'path'"]),
         (["show", "path", "gausian"], ["did you mean 'gaussian'"]),

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from command import flowkit
@@ -34,6 +35,22 @@ def test_the_mean_log_density_of_points_of_the_data_is_told_with_its_standard_er
     assert "bits" not in output
 
 
+def test_the_density_of_other_data_is_asked_for_with_the_units_of_the_run(run, tmp_path):
+    """Held-out points: the model sees them in the units that it was trained in, not in their own."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, scale in (("train", 3.0), ("held", 1.0)):
+        np.save(folder / f"{name}.npy", (scale * rng.normal(size=(64, 2))).astype("float32"))
+    (folder / "table.yaml").write_text("data: {name: array, path: train.npy}\n")
+    flowkit("train", "table.yaml", *TINY, "--no-report", "--out", "run", cwd=folder)
+    output = flowkit("likelihood", "run", "data.path=held.npy", "-n", 64, cwd=folder)
+    pipeline = fk.Pipeline.load(folder / "run", data={"path": folder / "held.npy"})
+    expected = pipeline.log_prob(torch.from_numpy(np.load(folder / "held.npy"))).double().mean()
+    assert figures(output, "points")[0] == pytest.approx(float(expected), abs=1e-4)
+    assert "metrics" not in flowkit("evaluate", "run", "data.path=held.npy", "evaluation.samples=16", cwd=folder)
+
+
 @pytest.mark.parametrize("options", [["--probes", 4], ["--probes", 4, "--rank", 2]])
 def test_an_estimated_divergence_gives_the_same_within_its_error(tmp_path, options):
     data = fk.create("data", "gaussian_mixture", means=[[1.0] * 6, [-1.0] * 6], covariances=[0.5, 0.5])
@@ -62,7 +79,7 @@ def test_bits_per_dimension_are_of_data_with_noise_of_one_step(run):
     [
         (["--rank", 2], "--rank: is of an estimate from --probes"),
         (["--spacing", 0], "--spacing: should be greater than 0; got 0"),
-        (["training.steps=3"], "only the section 'sampling' can be changed"),
+        (["training.steps=3"], "only settings of sampling, data, source, evaluation can be changed"),
     ],
 )
 def test_mistakes_are_told_in_a_line(run, options, sentence):

@@ -3,8 +3,11 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from command import flowkit
+from safetensors.torch import load_file
 from torch import nn
 
 import flowkit as fk
@@ -172,6 +175,23 @@ class TakesAny(torch.nn.Linear):
 
     def forward(self, x, t, y=None):
         return super().forward(x)
+
+
+def test_any_checkpoint_is_loaded_and_the_weights_in_training_too(tiny, tmp_path):
+    tiny.training(ema_decay=0.9).build().fit(tmp_path / "run")
+    for step, averaged in ((10, True), (20, False)):
+        loaded = fk.Pipeline.load(tmp_path / "run", step=step, averaged=averaged)
+        file = tmp_path / f"run/checkpoints/step-{step:08d}" / ("ema" if averaged else "model")
+        expected = load_file(file.with_suffix(".safetensors"))
+        assert all(torch.equal(value, expected[name]) for name, value in loaded.model.state_dict().items())
+        options = [*([] if averaged else ["--raw"]), "--checkpoint", step]
+        flowkit("sample", "run", *options, "-n", 8, "--out", "x.npy", cwd=tmp_path)
+        assert np.array_equal(np.load(tmp_path / "x.npy"), loaded.sample(8))
+    with pytest.raises(fk.CheckpointError, match=r"there is no checkpoint of step 7; there are: 10, 20"):
+        fk.Pipeline.load(tmp_path / "run", step=7)
+    (tmp_path / "run/checkpoints/step-00000010/ema.safetensors").write_bytes(b"")
+    with pytest.raises(fk.CheckpointError, match=r"step-00000010/ema\.safetensors is damaged"):
+        fk.Pipeline.load(tmp_path / "run", step=10)
 
 
 def test_an_object_given_to_load_leaves_the_other_settings_as_they_were(tiny, tmp_path):
