@@ -78,7 +78,7 @@ def write_report(folder: str | Path, out: Path | None = None, plugins: PluginMan
     """
     run, plugins = RunFolder(folder), plugins or installed_plugins()
     out, config = check_page(folder, out), run.read_config()
-    log, evaluation = [line for line in run.metrics() if "loss" in line], run.evaluation()
+    log, evaluation = run.metrics(), run.evaluation()
     draft = ReportDraft(folder=run.path, config=config, metrics=log, evaluation=evaluation)
     missing: list[str] = []
     page = _template().render(

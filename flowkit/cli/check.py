@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from .tables import table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..testing.report import Outcome
 
 __all__ = ["check"]
@@ -39,24 +42,24 @@ def check(
         raise typer.Exit(1)
 
 
-def _counts(outcomes: "list[Outcome]") -> Table:
+def _counts(outcomes: "list[Outcome]") -> "Table":
     """A line for each component."""
-    table = _table("component", *STATUSES)
+    counts = table("component", *STATUSES)
     for label in dict.fromkeys(outcome.component for outcome in outcomes):
         own = [outcome for outcome in outcomes if outcome.component == label]
         numbers = [(_count(own, status), COLORS[status]) for status in STATUSES]
-        table.add_row(escape(label), *(f"[{color}]{number}[/]" if number else "" for number, color in numbers))
-    return table
+        counts.add_row(escape(label), *(f"[{color}]{number}[/]" if number else "" for number, color in numbers))
+    return counts
 
 
-def _details(outcomes: "list[Outcome]") -> Table:
+def _details(outcomes: "list[Outcome]") -> "Table":
     """A line for each check."""
-    table = _table("component", "check", "outcome", "remark")
+    details = table("component", "check", "outcome", "remark")
     for outcome in outcomes:
         color = COLORS.get(outcome.status, "")
         remark = "" if outcome.status == "failed" else escape(outcome.message)
-        table.add_row(escape(outcome.component), outcome.check.name, f"[{color}]{outcome.status}[/]", remark)
-    return table
+        details.add_row(escape(outcome.component), outcome.check.name, f"[{color}]{outcome.status}[/]", remark)
+    return details
 
 
 def _explain(outcome: "Outcome", console: Console, every: bool) -> None:
@@ -74,10 +77,3 @@ def _explain(outcome: "Outcome", console: Console, every: bool) -> None:
 
 def _count(outcomes: "list[Outcome]", status: str) -> int:
     return sum(outcome.status == status for outcome in outcomes)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
