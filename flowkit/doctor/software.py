@@ -30,7 +30,7 @@ VARIABLES = {
     "RANK": "the index of this process, set by a launcher",
     "WORLD_SIZE": "the number of processes, set by a launcher",
     "ACCELERATE_USE_CPU": "training stays on the CPU",
-    "ACCELERATE_MIXED_PRECISION": "no effect: training.mixed_precision decides",
+    "ACCELERATE_MIXED_PRECISION": "training stops unless it is no, or what training.mixed_precision says",
 }
 
 

@@ -95,16 +95,16 @@ class FlowkitHooks:
 
     @hookspec
     def flowkit_sampling_started(self, context: SamplingStarted) -> None:
-        """A pipeline is about to draw samples: `sample` and `trajectory`, also when pictures and metrics ask for them.
+        """A pipeline is about to draw samples: `sample`, `sample_to` and `trajectory`, also for pictures and metrics.
 
-        In the process that draws. Nothing may be changed.
+        In every process that draws. Nothing may be changed.
         """
 
     @hookspec
     def flowkit_sampling_ended(self, context: SamplingEnded) -> None:
         """A pipeline has drawn samples; not after a failure.
 
-        In the process that drew. Nothing may be changed: the caller gets these very samples.
+        In every process that drew. Nothing may be changed: the caller gets these very samples.
         """
 
     @hookspec

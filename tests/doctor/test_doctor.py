@@ -168,6 +168,11 @@ def test_variables_are_named_with_what_they_do_and_misspelt_ones_noted():
     assert bad.advice == "unset WORLD_SIZE"
 
 
+def test_a_mixed_precision_of_the_launch_is_said_to_stop_training():
+    (found,) = software.environment({"ACCELERATE_MIXED_PRECISION": "bf16"})
+    assert "training stops unless it is no, or what training.mixed_precision says" in found.seen
+
+
 def test_every_variable_that_flowkit_reads_is_known():
     root = Path(fk.__file__).parent
     read = {

@@ -18,6 +18,7 @@ from flowkit.locks import exclusive
 from flowkit.pipeline.draws import Draws
 from flowkit.pipeline.stream import SampleParts
 from flowkit.plugins import PluginManager, hookimpl
+from flowkit.plugins.hookspecs import FlowkitHooks
 
 N = 1500
 
@@ -69,6 +70,23 @@ def test_hooks_hear_of_the_file(folder, tmp_path):
     manager.add(Watch(), "watch")
     fk.Pipeline.load(folder, plugins=manager).sample_to(tmp_path / "x.npy", 3)
     assert told == [(None, tmp_path / "x.npy")]
+
+
+def test_the_hook_names_all_that_it_is_called_by(folder, tmp_path):
+    manager = PluginManager.discover()
+    told = []
+
+    class Watch:
+        @hookimpl
+        def flowkit_sampling_started(self, context):
+            told.append(context.n)
+
+    manager.add(Watch(), "watch")
+    pipeline = fk.Pipeline.load(folder, plugins=manager)
+    for n, call in enumerate(("sample", "sample_to", "trajectory"), 1):
+        getattr(pipeline, call)(*([tmp_path / "x.npy"] if call == "sample_to" else []), n)
+        assert f"`{call}`" in FlowkitHooks.flowkit_sampling_started.__doc__
+    assert told == [1, 2, 3]
 
 
 class Crash(Exception):
