@@ -125,7 +125,7 @@ def _draw(ax: "Axes", x: Tensor, spec: DataSpec, limits: Any) -> None:
 
 def _limits(x: Tensor, spec: DataSpec) -> tuple[tuple[float, float], tuple[float, float]]:
     """What a plot of points shows: all but the outermost, with a margin."""
-    points = x.flatten(1)[:, [0, -1]]
+    points = x.flatten(1)[:, [0, -1]].float()  # data of whole numbers too
     low, high = points.quantile(0.002, dim=0), points.quantile(0.998, dim=0)
     margin = 0.12 * (high - low).clamp(min=1e-6)
     (a, b), (c, d) = (low - margin).tolist(), (high + margin).tolist()

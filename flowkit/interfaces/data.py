@@ -1,6 +1,8 @@
 """Where data points come from."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -126,40 +128,54 @@ class InMemory(Dataset):
     The model sees it standardised; see `Normalization.standardizing`. So it does the x0 of pairs, by a mean and a
     deviation of their own: draws of N(0, I) stay what they are, but for the error of either.
 
+    Tensors of whole numbers, such as bytes of images, are held as they are and drawn as float32.
+
     Arguments:
-        z: Finite numbers of shape (n, *event), n at least 2.
-        y: The labels 0, 1, ..., whole numbers of shape (n,), or None.
-        x0: Where the path to each z starts, finite numbers of the shape of z, or None.
+        z: Finite real numbers of shape (n, *event), n at least 2.
+        y: The labels 0, 1, ..., whole numbers or bool of shape (n,), or None; they become int64.
+        x0: Where the path to each z starts, finite real numbers of the shape of z, or None.
+        class_names: What the classes are called, in their order: different names, one for every label there may be.
+        image_range: For images, z of shape (n, channels, height, width) with 1, 3 or 4 channels: the values of black
+            and white, such as (0, 1). No pixel lies beyond them.
 
     Raises:
-        DataError: The tensors are not such.
+        DataError: The tensors, the names or the range are not such.
 
     Example:
         >>> Pipeline.builder().data(InMemory(torch.randn(1000, 2)))
+        >>> InMemory(images, y, class_names=["cat", "dog"], image_range=(-1, 1))
     """
 
-    def __init__(self, z: Tensor, y: Tensor | None = None, x0: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        z: Tensor,
+        y: Tensor | None = None,
+        x0: Tensor | None = None,
+        *,
+        class_names: Sequence[str] = (),
+        image_range: tuple[float, float] | None = None,
+    ) -> None:
         if not isinstance(z, Tensor) or z.ndim < 2 or len(z) < 2:
             shape = tuple(z.shape) if isinstance(z, Tensor) else f"a {type(z).__name__}"
             raise DataError(f"data should be a tensor of shape (n, *event) with at least 2 points; got {shape}")
-        _check_finite("data", z)
-        if y is not None and (y.shape != z.shape[:1] or y.is_floating_point() or int(y.min()) < 0):
-            raise DataError(
-                f"labels should be whole numbers from 0 of shape {(len(z),)}; got {y.dtype} of shape {tuple(y.shape)}"
-            )
+        _check_real("data", z)
         if x0 is not None:
             if x0.shape != z.shape:
                 raise DataError(
                     f"x0 should have the shape of the data, one x0 for each z: {tuple(z.shape)}; got {tuple(x0.shape)}"
                 )
-            _check_finite("x0", x0)
-        self.z, self.y, self.x0 = z, y, x0
+            _check_real("x0", x0)
+        self.z, self.x0 = z, x0
+        self.y = None if y is None else _as_labels(y, len(z))
+        self.class_names = _checked_names(class_names, self.y)
+        self.image_range = None if image_range is None else _checked_range(image_range, z)
 
     @property
     def spec(self) -> DataSpec:
-        """Shape and classes, read off the tensors."""
-        classes = None if self.y is None else int(self.y.max()) + 1
-        return DataSpec(tuple(self.z.shape[1:]), classes, paired=self.x0 is not None)
+        """Shape and classes, read off the tensors and their names."""
+        classes = None if self.y is None else len(self.class_names) or int(self.y.max()) + 1
+        shape = tuple(self.z.shape[1:])
+        return DataSpec(shape, classes, self.class_names, self.image_range, paired=self.x0 is not None)
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -175,11 +191,61 @@ class InMemory(Dataset):
         return len(self.z)
 
     def take(self, index: Tensor) -> Batch:
-        """The data points at `index`."""
-        return Batch(self.z[index], select_condition(self.y, index), None if self.x0 is None else self.x0[index])
+        """The data points at `index`, int64 of shape (n,): of their own float type, float32 if they are whole."""
+        x0 = None if self.x0 is None else _floating(self.x0[index])
+        return Batch(_floating(self.z[index]), select_condition(self.y, index), x0)
 
 
-def _check_finite(what: str, x: Tensor) -> None:
+def _floating(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.float()
+
+
+def _check_real(what: str, x: Tensor) -> None:
+    if x.is_complex():
+        raise DataError(f"{what} should be real numbers; got {x.dtype}")
     if not x.isfinite().all():
         row = int((~x.flatten(1).isfinite()).any(1).nonzero()[0])
         raise DataError(f"{what} should be finite numbers; row {row} (counting from 0) is not")
+
+
+def _as_labels(y: Tensor, n: int) -> Tensor:
+    """The labels as int64."""
+    wanted = f"whole numbers from 0 of shape {(n,)}"
+    if not isinstance(y, Tensor):
+        raise DataError(f"labels should be a tensor of {wanted}; got a {type(y).__name__}")
+    if y.shape != (n,) or y.is_floating_point() or y.is_complex() or int(y.long().min()) < 0:
+        raise DataError(f"labels should be {wanted}; got {y.dtype} of shape {tuple(y.shape)}")
+    return y.long()
+
+
+def _checked_names(names: Sequence[str], y: Tensor | None) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"class_names should be a list of texts, a name for each class; got {names!r}")
+    if len(set(names)) < len(names):
+        raise DataError(f"class_names should be different; got {', '.join(names)}")
+    if names and y is None:
+        raise DataError("class_names: these data have no classes: give their labels y")
+    if names and y is not None and len(names) <= int(y.max()):
+        raise DataError(f"class_names should name the classes 0 to {int(y.max())}; got {len(names)} of them")
+    return tuple(names)
+
+
+def _checked_range(limits: tuple[float, float], z: Tensor) -> tuple[float, float]:
+    """The values of black and white, for images that lie between them."""
+    if z.ndim != 4 or z.shape[1] not in (1, 3, 4):
+        raise DataError(
+            f"image_range is of images of shape (n, channels, height, width) with 1, 3 or 4 channels; the data have "
+            f"shape {tuple(z.shape)}"
+        )
+    try:
+        black, white = map(float, limits)
+    except (TypeError, ValueError):
+        black = white = 0.0
+    if black == white or not math.isfinite(black - white):
+        raise DataError(f"image_range should be two different finite numbers, black and white; got {limits!r}")
+    pixels = _floating(z)
+    low, high = torch.tensor(sorted((black, white)), dtype=pixels.dtype)  # as the pixels are rounded
+    if pixels.min() < low or pixels.max() > high:
+        seen = f"{float(pixels.min()):g} to {float(pixels.max()):g}"
+        raise DataError(f"image_range is {(black, white)}, and the pixels go from {seen}")
+    return black, white

@@ -1,12 +1,11 @@
 """Arrays and tables from files."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from flowkit import DataError, DataSpec, InMemory
+from flowkit import DataError, InMemory
 
 from .contents import Contents
 from .read_arrays import read_npy, read_npz, read_safetensors
@@ -59,13 +58,8 @@ class ArrayFile(InMemory):
         self.path, self.key, self.labels, self.columns = path, key, labels, columns
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
-        y, self.class_names = contents.classes()
-        super().__init__(z, y, None if x0 is None else _read_x0(Path(x0).expanduser()))
-
-    @property
-    def spec(self) -> DataSpec:
-        """The shape of a row, and the classes that were found."""
-        return replace(super().spec, num_classes=len(self.class_names) or None, class_names=self.class_names)
+        y, names = contents.classes()
+        super().__init__(z, y, None if x0 is None else _read_x0(Path(x0).expanduser()), class_names=names)
 
 
 def _read_x0(path: Path) -> Tensor:

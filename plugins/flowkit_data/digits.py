@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from sklearn.datasets import load_digits
 
-from flowkit import DataSpec, InMemory, Normalization
+from flowkit import InMemory, Normalization
 
 __all__ = ["Digits"]
 
@@ -27,14 +27,8 @@ class Digits(InMemory):
         self.labels = labels
         found = load_digits()
         z = torch.tensor(found.images, dtype=torch.float32)[:, None] / 16
-        super().__init__(z, torch.tensor(found.target) if labels else None)
-
-    @property
-    def spec(self) -> DataSpec:
-        """One channel of 8 x 8, and ten classes where they are asked for."""
-        if self.y is None:
-            return DataSpec((1, 8, 8), image_range=(0.0, 1.0))
-        return DataSpec((1, 8, 8), 10, tuple("0123456789"), image_range=(0.0, 1.0))
+        names = "0123456789" if labels else ""
+        super().__init__(z, torch.tensor(found.target) if labels else None, class_names=[*names], image_range=(0, 1))
 
     @cached_property
     def normalization(self) -> Normalization:
