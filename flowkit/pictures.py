@@ -36,11 +36,11 @@ def draw_run(pipeline: "Pipeline", folder: str | Path) -> list[Path]:
 
 
 def draw_samples(pipeline: "Pipeline", path: Path) -> Path:
-    """Data beside samples."""
+    """Data beside samples of the same labels."""
     spec = pipeline.spec
     n = _IMAGES if _is_image(spec) else _POINTS
-    data = _data_like(pipeline, n)
-    panels = {"data": data, "samples": pipeline.sample(n)}
+    data, labels = _data_and_labels(pipeline, n)
+    panels = {"data": data, "samples": pipeline.sample(n, labels)}
     with _figure(path, columns=2) as axes:
         limits = _limits(data, spec)
         for ax, (title, x) in zip(axes, panels.items(), strict=True):
@@ -73,9 +73,9 @@ def draw_trajectory(pipeline: "Pipeline", path: Path) -> Path:
     spec = pipeline.spec
     n = _IMAGES if _is_image(spec) else _POINTS
     _, path_sampled = pipeline.sampler.rescheduled(pipeline.model, pipeline.path)
-    states, times = pipeline.trajectory(n), pipeline.sampler.grid(path_sampled)
+    data, labels = _data_and_labels(pipeline, n)
+    states, times = pipeline.trajectory(n, labels), pipeline.sampler.grid(path_sampled)
     shown = sorted({round(i) for i in np.linspace(0, len(times) - 1, _FRAMES)})
-    data = _data_like(pipeline, n)
     limits = _limits(torch.cat([data, states[0]]), spec)
     frames = []
     for i in shown:
@@ -132,15 +132,13 @@ def _limits(x: Tensor, spec: DataSpec) -> tuple[tuple[float, float], tuple[float
     return (a, b), (c, d)
 
 
-def _data_like(pipeline: "Pipeline", n: int) -> Tensor:
-    """Data to show beside samples: for labelled data the classes in the same turn."""
-    batch = pipeline.data.draw(max(4 * n, 1000), torch.Generator().manual_seed(0))
-    labels = pipeline.labels(n)
-    if labels is None or not isinstance(batch.y, Tensor):
-        return batch.z[:n]
-    places = {label: (batch.y == label).nonzero().flatten().tolist() for label in labels.unique().tolist()}
-    chosen = [places[label].pop() if places[label] else 0 for label in labels.tolist()]
-    return batch.z[chosen]
+def _data_and_labels(pipeline: "Pipeline", n: int) -> tuple[Tensor, Tensor | None]:
+    """Data to show, sorted by their classes, and the labels that samples beside them take; None without classes."""
+    batch = pipeline.data.draw(n, torch.Generator().manual_seed(0))
+    if pipeline.spec.num_classes is None or not isinstance(batch.y, Tensor):
+        return batch.z, None
+    order = batch.y.argsort(stable=True)
+    return batch.z[order], batch.y[order]
 
 
 def _tiled(pixels: np.ndarray) -> np.ndarray:

@@ -12,15 +12,6 @@ from flowkit import pictures
 from flowkit.pipeline.run import RunFolder
 
 
-@pytest.fixture(scope="module")
-def images():
-    """Twenty images of two classes, 0 dark and 1 bright, in random order, and an untrained pipeline of them."""
-    y = torch.randperm(20, generator=torch.Generator().manual_seed(0)) % 2
-    data = fk.InMemory(y[:, None, None, None].float().expand(-1, 1, 4, 4), y)
-    builder = fk.Pipeline.builder().data(data).network("unet", width=8, multipliers=[1], attention=False)
-    return builder.sampling("euler", steps=3).build()
-
-
 def test_images_are_tiled_row_by_row():
     pixels = np.arange(4, dtype=np.uint8).repeat(4).reshape(4, 2, 2, 1) + 1
     tiled = pictures._tiled(pixels)
@@ -28,9 +19,21 @@ def test_images_are_tiled_row_by_row():
     assert [tiled[0, 0], tiled[0, 3], tiled[3, 0], tiled[3, 3]] == [1, 2, 3, 4]
 
 
-def test_data_stand_beside_samples_of_the_same_class(images):
-    shown = pictures._data_like(images, 6)
-    assert shown[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0, 1]
+@pytest.mark.parametrize(("picture", "call"), [("draw_samples", "sample"), ("draw_trajectory", "trajectory")])
+def test_samples_stand_beside_data_of_the_same_class(tiny, monkeypatch, tmp_path, picture, call):
+    """Also where one point in a hundred is of class 1: here points lie at the number of their class."""
+    y = (torch.arange(1000) % 100 == 7).long()
+    pipeline = tiny.data(fk.InMemory(y[:, None].float().expand(-1, 2), y)).build()
+    asked, shown = [], []
+    drawn, draw = getattr(fk.Pipeline, call), pictures._draw
+    monkeypatch.setattr(fk.Pipeline, call, lambda self, n, y: asked.append(y) or drawn(self, n, y))
+    monkeypatch.setattr(pictures, "_draw", lambda ax, x, *given: shown.append(x) or draw(ax, x, *given))
+    getattr(pictures, picture)(pipeline, tmp_path / "picture.gif")
+    (labels,) = asked
+    assert labels.tolist() == sorted(labels.tolist())
+    assert 0 < labels.sum() < 40  # of 2,000 draws 20 are expected, with a deviation of 4.5
+    if picture == "draw_samples":
+        assert shown[0][:, 0].tolist() == labels.tolist()
 
 
 def test_the_trajectory_goes_from_noise_to_samples(tiny, tmp_path):
