@@ -353,7 +353,7 @@ class Pipeline:
 
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
-        """Like `sample`, with the states at all times of the grid: shape (steps + 1, n, *event)."""
+        """Like `sample`, with the states at all `times()` of the grid: shape (steps + 1, n, *event)."""
         check_whole("the number of samples", n)
         call = self._call(sampling, keeps_states=True)
         draws = self._draws(call, n, y, seed, None)
@@ -370,6 +370,19 @@ class Pipeline:
         samples = trajectory[-1]
         tell(self._plugins, SamplingEnded(pipeline=self, samples=samples, y=draws.y, seed=seed, settings=sampling))
         return trajectory
+
+    def times(self, **sampling: Any) -> list[float]:
+        """The times of the states that `trajectory` gives, those of a grid that looks at the model included.
+
+        Arguments:
+            sampling: Settings of the section `sampling` to change, such as `steps=10`.
+
+        Raises:
+            ConfigError: The settings do not make sense, or do not fit the model.
+        """
+        sampler = self._call(sampling, keeps_states=True).sampler
+        _, path = sampler.rescheduled(self.model, self.path)
+        return sampler.grid(path)
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Labels | None = None, *, cost: Cost | None = None, **sampling: Any) -> Tensor:

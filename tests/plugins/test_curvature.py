@@ -68,6 +68,32 @@ def test_the_samples_of_a_pipeline_do_not_depend_on_how_many_are_drawn(tiny, tmp
     assert again.config["sampling"]["grid"]["name"] == "curvature"
 
 
+class Remembering(torch.nn.Module):
+    """A field of bent paths that knows at which times it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x, t, y=None):
+        self.asked.append(float(t[0]))
+        return self.scale * (8 * t[:, None]).cos() * x
+
+
+def test_the_times_of_a_pipeline_are_those_of_its_states(tiny):
+    network = Remembering()
+    pipeline = tiny.network(network).sampling("euler", steps=4, grid="curvature").build()
+    for steps in (4, 6):
+        pipeline.trajectory(3, steps=steps)
+        times = pipeline.times(steps=steps)
+        network.asked.clear()
+        pipeline.trajectory(3, steps=steps)
+        assert network.asked[-steps:] == pytest.approx(times[:-1], abs=2**-24)  # Euler asks where a step begins
+        assert times[-1] == 1
+        assert times != pytest.approx(torch.linspace(0, 1, steps + 1).tolist(), abs=1e-3)
+
+
 def test_straight_paths_keep_equal_steps():
     class Straight(fk.Dynamics):
         def drift(self, x, t):
