@@ -72,9 +72,8 @@ def draw_trajectory(pipeline: "Pipeline", path: Path) -> Path:
 
     spec = pipeline.spec
     n = _IMAGES if _is_image(spec) else _POINTS
-    _, path_sampled = pipeline.sampler.rescheduled(pipeline.model, pipeline.path)
     data, labels = _data_and_labels(pipeline, n)
-    states, times = pipeline.trajectory(n, labels), pipeline.sampler.grid(path_sampled)
+    states, times = pipeline.trajectory(n, labels), pipeline.times()
     shown = sorted({round(i) for i in np.linspace(0, len(times) - 1, _FRAMES)})
     limits = _limits(torch.cat([data, states[0]]), spec)
     frames = []

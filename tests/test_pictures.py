@@ -42,6 +42,15 @@ def test_the_trajectory_goes_from_noise_to_samples(tiny, tmp_path):
         assert animation.n_frames == 5  # four steps
 
 
+def test_a_trajectory_has_the_times_of_a_grid_that_looked_at_the_model(tiny, tmp_path, monkeypatch):
+    pipeline = tiny.sampling("euler", steps=4, grid="curvature").build().fit(tmp_path / "run")
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda ax, title: titles.append(title))
+    pictures.draw_trajectory(pipeline, tmp_path / "way.gif")
+    assert titles == [f"t = {t:.2f}" for t in pipeline.times()]
+    assert titles != [f"t = {i / 4:.2f}" for i in range(5)]
+
+
 def test_the_loss_is_drawn_from_what_was_logged(tmp_path):
     run = RunFolder(tmp_path)
     lines = [{"step": step, "loss": 1 / step} for step in (1, 2, 3)] + [{"step": 4, "loss": None}]
