@@ -62,16 +62,24 @@ class Contents:
         return torch.from_numpy(events)
 
     def _refuse_lost_digits(self, values: np.ndarray[Any, Any], events: np.ndarray[Any, Any]) -> None:
-        """Features that are far from 0 and vary little lose in float32 what they vary by."""
-        if values.ndim != 2 or values.dtype.itemsize <= 4:
+        """Numbers that are far from 0 and vary little lose in float32 what they vary by: features of a table each, all
+        numbers together of data with more axes. They are compared in their own type, which may hold what float64 loses.
+        """
+        if values.ndim != 2:
+            values, events = values.reshape(-1, 1), events.reshape(-1, 1)
+        with np.errstate(invalid="ignore"):  # the largest integers are rounded to one that is larger still
+            exact = (events.astype(values.dtype) == values).all(axis=0)
+        if exact.all():
             return
+        low, high = values.min(axis=0), values.max(axis=0)
         spacing = np.spacing(np.abs(events).max(axis=0))
-        lost = (values.std(axis=0) < 10 * spacing) & (values.std(axis=0) > 0)
+        lost = ~exact & (low != high) & (values.std(axis=0, dtype=np.float64) < 10 * spacing)
         if lost.any():
             column = int(np.argmax(lost))
+            where = f"{self._column((column,))}: its" if self.values.ndim <= 2 else "its"
             raise DataError(
-                f"{self.path}: {self._column((column,))}: its values near {values[0, column]:g} vary by "
-                f"{values[:, column].std():.2g}, too little for float32; subtract an offset first"
+                f"{self.path}: {where} values near {values[0, column]:g} vary by "
+                f"{high[column] - low[column]:.2g}, too little for float32; subtract an offset first"
             )
 
     def classes(self) -> tuple[Tensor | None, tuple[str, ...]]:

@@ -41,7 +41,9 @@ def read_safetensors(path: Path, key: str | None, labels: str | None) -> Content
 
         def array(name: str) -> np.ndarray[Any, Any]:
             tensor = archive.get_tensor(name)
-            return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
+            if tensor.is_floating_point() and tensor.itemsize < 4:  # such as bfloat16, which numpy has not
+                tensor = tensor.float()
+            return np.asarray(tensor)
 
         return _from_keys(path, archive.keys(), array, key, labels)
 

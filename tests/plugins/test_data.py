@@ -513,3 +513,34 @@ def test_digits_that_float32_would_lose_are_refused(tmp_path):
     assert "column 1: its values near 1e+08 vary by" in refusal(tmp_path / "far.npy")
     np.save(tmp_path / "near.npy", noise + np.array([0.0, 1e4]))
     assert ArrayFile(tmp_path / "near.npy").z.shape == (100, 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [
+        (np.int32, 2_000_000_000),
+        (np.uint32, 4_000_000_000),
+        (np.int64, 2**60),  # digits that float64 loses too
+        (np.uint64, 2**64 - 21),
+        (np.float64, 1e9),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_digits_are_lost_by_numbers_of_every_type_that_has_more_of_them(tmp_path, suffix, dtype, offset):
+    counted = np.arange(20).astype(dtype)
+    values = np.stack([counted, counted + np.array(offset, dtype)], axis=1)
+    assert len(np.unique(values.astype(np.float32)[:, 1])) == 1
+    assert "values near" in refusal(write(tmp_path / f"x{suffix}", values))
+    assert "column 1" in refusal(tmp_path / f"x{suffix}")
+
+
+def test_digits_of_images_are_lost_too(tmp_path):
+    values = 1e9 + np.random.default_rng(0).normal(size=(10, 1, 4, 4))
+    assert f"{tmp_path / 'x.npy'}: its values near 1e+09 vary by" in refusal(write(tmp_path / "x.npy", values))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64, np.float32])
+def test_numbers_that_float32_holds_lose_nothing_however_far_they_are(tmp_path, dtype):
+    values = np.stack([np.arange(20) * 2 + 2**24, np.full(20, 123_456_789)], axis=1)  # float32 holds even ones there
+    data = ArrayFile(write(tmp_path / "x.npy", values.astype(dtype)))
+    assert np.array_equal(data.z[:, 0].numpy(), values[:, 0])
