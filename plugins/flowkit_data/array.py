@@ -38,8 +38,9 @@ class ArrayFile(InMemory):
         path: A .npy, .npz, .safetensors, .csv or .parquet file; a relative one starts at the working folder.
         key: Which array of a .npz or .safetensors file. Left out: the only one, or the one called z, x or data.
         labels: The labels, whole numbers or text: the key of an array, or the name of a column.
-        columns: Which columns of a .csv or .parquet file. Left out: all columns of numbers but the labels.
-            The columns of a .csv without a header are called 0, 1, ...
+        columns: Which columns of a .csv or .parquet file. Left out: all columns of numbers but the labels and the row
+            numbers that pandas adds, known by a first column of a .csv that has no name. The columns of a .csv
+            without a header are called 0, 1, ...; a first line that counts them so is a header.
         x0: For pairs (x0, z), the file of the x0: a row for each row of `path`. Of a .npz or .safetensors file, which
             may be `path` itself, it is the array called x0.
 

@@ -3,13 +3,14 @@
 import csv
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowkit import DataError
+from flowkit import DataError, FlowkitWarning
 
 from .columns import pick
 from .contents import Contents
@@ -20,9 +21,10 @@ __all__ = ["read_csv"]
 def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> Contents:
     """A .csv file: UTF-8, cells separated by tabs, semicolons or commas, the first of these on the first line.
 
-    The first row names the columns where none of its cells is a number, or where all the names asked for
-    are in it; otherwise the columns are called 0, 1, ... Blank lines are skipped. Columns of text are left
-    out unless asked for: those in which no cell is a number.
+    The first row names the columns where none of its cells is a number, where all the names asked for are in it, or
+    where it counts two columns or more as 0, 1, ..., as pandas does; otherwise the columns are called so. Blank lines
+    are skipped. Left out unless asked for are columns of text, in which no cell is a number, and a first column whose
+    name is empty, with a warning: in it pandas writes row numbers.
 
     Raises:
         DataError: A row of another length, a cell that is not a number, a missing column.
@@ -44,26 +46,37 @@ def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> C
         raise DataError(f"{path}: has 0 rows of data, only a header")
     positions, label = pick(path, names, labels, columns)
     cells_of = list(zip(*rows, strict=True))
-    numbers = {}
+    if columns is None:
+        positions = [position for position in positions if _is_data(path, names, position, cells_of[position])]
+    if not positions:
+        raise DataError(f"{path}: has no column of numbers; cells are separated by commas, semicolons or tabs")
+    numbers = []
     for position in positions:
         parsed = _parse(cells_of[position])
         if isinstance(parsed, int):
-            if columns is None and not any(map(_is_meant_as_number, cells_of[position])):
-                continue
             raise DataError(
                 f"{path}: line {lines[parsed]}, column {names[position]!r}: "
                 f"{cells_of[position][parsed]!r} is not a number, such as -0.5 or 1e3"
             )
-        numbers[position] = parsed
-    if not numbers:
-        raise DataError(f"{path}: has no column of numbers; cells are separated by commas, semicolons or tabs")
+        numbers.append(parsed)
     return Contents(
         path,
-        np.stack(list(numbers.values()), axis=1),
+        np.stack(numbers, axis=1),
         None if label is None else np.array(cells_of[label]),
         lines,
-        [names[position] for position in numbers],
+        [names[position] for position in positions],
     )
+
+
+def _is_data(path: Path, names: Sequence[str], position: int, cells: Sequence[str]) -> bool:
+    """Whether a column that nobody asked for holds data: numbers, and not those of the rows."""
+    if not any(map(_is_meant_as_number, cells)):
+        return False
+    if position == 0 and not names[0]:
+        remark = f"{path}: the first column has no name and is left out, as row numbers; if it is data, name it"
+        warnings.warn(remark, FlowkitWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -84,7 +97,9 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_header(cells: Sequence[str], wanted: Sequence[str]) -> bool:
-    if not any(map(_is_number, cells)):
+    named = cells if cells[0] else cells[1:]  # pandas gives the column of row numbers no name
+    counted = list(named) == [str(position) for position in range(len(named))]
+    if not any(map(_is_number, cells)) or (counted and len(cells) > 1):
         return True
     return bool(wanted) and all(name in cells and not _is_number(name) for name in wanted)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from flowkit import DataError
+from flowkit import DataError, FlowkitWarning
 
 VALUES = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) * [1, 10, 0.1] + [0, 5, -3]
 VALUES = VALUES.astype(np.float32)
@@ -314,6 +314,29 @@ def test_ordinary_ways_to_write_a_csv_are_read(tmp_path, content):
     path = tmp_path / "x.csv"
     path.write_bytes(content.encode())
     assert ArrayFile(path).z.tolist() == [[1, 2], [3, 4]]
+
+
+def test_the_row_numbers_that_pandas_writes_into_a_csv_are_no_feature(tmp_path):
+    for content in (",x,y\n0,1,2\n1,3,4\n", '"","0","1"\n7,1,2\n5,3,4\n'):
+        with pytest.warns(FlowkitWarning, match=r"x\.csv: the first column has no name and is left out"):
+            data = ArrayFile(text(tmp_path / "x.csv", content))
+        assert data.z.tolist() == [[1, 2], [3, 4]]
+    assert ArrayFile(tmp_path / "x.csv", columns=["", "1"]).z.tolist() == [[7, 2], [5, 4]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_of_text_without_a_name_is_left_out_as_others_are(tmp_path):
+    path = text(tmp_path / "x.csv", ",x,y\nmon,1,2\ntue,3,4\n")
+    assert ArrayFile(path).z.tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_first_line_that_counts_the_columns_is_their_header(tmp_path):
+    path = text(tmp_path / "x.csv", "0,1,2\n1,2,0\n3,4,1\n")
+    assert ArrayFile(path, labels="2").z.tolist() == [[1, 2], [3, 4]]
+    assert ArrayFile(path, columns=["1", "0"]).z.tolist() == [[2, 1], [4, 3]]
+    for content in ("0.0,1.0\n3,4\n", "1,2\n3,4\n"):
+        assert len(ArrayFile(text(path, content))) == 2
+    assert ArrayFile(text(path, "0\n1\n2\n")).z.tolist() == [[0], [1], [2]]  # a single column may begin with 0
 
 
 def test_columns_without_a_header_are_called_by_their_number(tmp_path):
