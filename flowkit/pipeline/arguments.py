@@ -1,6 +1,7 @@
 """What callers of a pipeline ask for, checked in words."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +10,24 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-__all__ = ["Labels", "check_whole", "read_labels", "room_for"]
+__all__ = ["Labels", "read_labels", "room_for", "whole_number"]
 
 Labels = int | Sequence[int] | Tensor
 
 
-def check_whole(what: str, value: Any) -> None:
-    """Refuse anything but whole numbers from 0 on."""
-    if not isinstance(value, int) or value < 0:
+def whole_number(what: str, value: Any) -> int:
+    """A whole number of at least 0 of any type, such as numpy's, as an int.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
         raise ConfigError(f"{what} should be a whole number of at least 0; got {value!r}")
+    return number
 
 
 def read_labels(n: int, y: Labels | None, classes: int | None) -> Tensor | None:

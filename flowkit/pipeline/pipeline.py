@@ -31,7 +31,7 @@ from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
 from ..sampling import Cost
 from ..training.checkpoint import Checkpoint, latest_checkpoint
-from .arguments import Labels, check_whole, read_labels, room_for
+from .arguments import Labels, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
 from .checks import check_conditions, check_parts
@@ -295,7 +295,7 @@ class Pipeline:
         Raises:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
-        check_whole("the number of samples", n)
+        n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
         call, shape = self._call(sampling), (n, *self.spec.event_shape)
         draws = self._draws(call, n, y, seed, cost)
         if x0 is not None:
@@ -339,7 +339,7 @@ class Pipeline:
         Raises:
             ConfigError: The settings or the file do not make sense, or do not fit the model.
         """
-        check_whole("the number of samples", n)
+        n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
         call, file = self._call(sampling), Path(path)
         for where, data in files_of(self._config).items():
             if data.resolve() == file.resolve():
@@ -354,7 +354,7 @@ class Pipeline:
     @torch.no_grad()
     def trajectory(self, n: int, y: Labels | None = None, *, seed: int = 0, **sampling: Any) -> Tensor:
         """Like `sample`, with the states at all `times()` of the grid: shape (steps + 1, n, *event)."""
-        check_whole("the number of samples", n)
+        n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
         call = self._call(sampling, keeps_states=True)
         draws = self._draws(call, n, y, seed, None)
         _, path = call.sampler.rescheduled(self.model, self.path)
@@ -489,7 +489,6 @@ class Pipeline:
         return call
 
     def _draws(self, call: SamplingCall, n: int, y: Labels | None, seed: int, cost: Cost | None) -> Draws:
-        check_whole("the seed", seed)
         labels = self.labels(n, y)
         return Draws(call.sampler, call.model, self.path, self.source, self.normalization, labels, seed, cost)
 

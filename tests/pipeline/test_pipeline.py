@@ -229,12 +229,22 @@ def test_labels_are_checked(tiny, tmp_path):
             pipeline.labels(3, wrong)
 
 
+def test_whole_numbers_of_any_type_are_taken(tiny, tmp_path):
+    pipeline = tiny.build()
+    expected = pipeline.sample(5, seed=3)
+    for n, seed in ((np.int64(5), np.int64(3)), (np.uint8(5), np.int32(3)), (torch.tensor(5), torch.tensor(3))):
+        assert torch.equal(pipeline.sample(n, seed=seed), expected)
+        assert torch.equal(pipeline.trajectory(n, seed=seed)[-1], expected)
+        pipeline.sample_to(tmp_path / "x.npy", n, seed=seed)
+        assert np.array_equal(np.load(tmp_path / "x.npy"), expected)
+
+
 def test_the_arguments_of_sampling_are_checked(tiny):
     pipeline = tiny.build()
-    for n in (10.5, "a", None, -1):
+    for n in (10.5, "a", None, -1, True, np.float64(3), np.int64(-1), torch.tensor([1, 2])):
         with pytest.raises(fk.ConfigError, match="the number of samples should be a whole number"):
             pipeline.sample(n)
-    for seed in (None, -1):
+    for seed in (None, -1, True, np.bool_(True), 3.0):
         with pytest.raises(fk.ConfigError, match="the seed should be a whole number"):
             pipeline.sample(3, seed=seed)
     assert pipeline.sample(0).shape == (0, 2)
