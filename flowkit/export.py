@@ -49,16 +49,20 @@ def write_samples(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> 
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a format that there is none of, before any work is done. Imports no torch."""
+    """Refuse a format that there is none of, and a place that is taken, before any work is done. Imports no torch.
+
+    Raises:
+        ConfigError: Nothing can be written there. The text names the place, which a command or a call was given.
+    """
     if path.suffix.lower() not in _WRITERS:
         known = ", ".join(suffix for suffix in _WRITERS if suffix)
-        raise ConfigError(f"--out {path}: should end in {known}, or be a folder for .png images")
+        raise ConfigError(f"{path}: samples go to files that end in {known}, or to a folder of .png images")
     if path.is_dir() and path.suffix:
-        raise ConfigError(f"--out {path}: is a folder")
+        raise ConfigError(f"{path}: is a folder")
     if not path.suffix and path.is_file():
-        raise ConfigError(f"--out {path}: is a file without a suffix; a folder of .png images goes elsewhere")
+        raise ConfigError(f"{path}: is a file without a suffix; a folder of .png images goes elsewhere")
     if not path.suffix and path.is_dir() and any(path.iterdir()):
-        raise ConfigError(f"--out {path}: is a folder with files in it; choose a new one, so that no others mix in")
+        raise ConfigError(f"{path}: is a folder with files in it; choose a new one, so that no others mix in")
     check_place(path)
 
 
@@ -70,13 +74,13 @@ def check_place(path: Path) -> None:
     """
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if there != path and not there.is_dir():
-        raise ConfigError(f"--out {path}: {there} is a file, not a folder")
+        raise ConfigError(f"{path}: {there} is a file, not a folder")
     folder = there if there.is_dir() else there.parent
     try:
         with tempfile.NamedTemporaryFile(dir=folder):  # rights alone do not tell: /proc says yes to root
             pass
     except OSError as error:
-        raise ConfigError(f"--out {path}: {folder} cannot be written to ({error.strerror})") from None
+        raise ConfigError(f"{path}: {folder} cannot be written to ({error.strerror})") from None
 
 
 def check_images(spec: "DataSpec") -> None:

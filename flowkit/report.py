@@ -60,7 +60,7 @@ def check_page(folder: str | Path, out: Path | None = None) -> Path:
     run.read_config()
     out = out or run.report_file
     if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
+        raise ConfigError(f"{out}: is a folder; name a file, such as {out / 'report.html'}")
     check_place(out)
     return out
 

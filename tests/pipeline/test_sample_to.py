@@ -311,3 +311,14 @@ def test_two_processes_share_the_batches_and_give_the_samples_of_one(folder, pip
 def test_no_samples_make_no_file(pipeline, tmp_path):
     with pytest.raises(fk.ConfigError, match="at least 1 sample; got 0"):
         pipeline.sample_to(tmp_path / "x.npy", 0)
+
+
+@pytest.mark.parametrize("place", ["x.xlsx", "folder.npy", "plain", "full", "plain/x.npy", "/proc/x.npy"])
+def test_a_place_that_samples_cannot_go_to_is_named_without_an_option_of_the_command(pipeline, tmp_path, place):
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "plain").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/0.png").touch()
+    with pytest.raises(fk.ConfigError) as caught:
+        pipeline.sample_to(tmp_path / place, 3)
+    assert str(caught.value).startswith(f"{tmp_path / place}: ")
