@@ -5,14 +5,17 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..interfaces.data import DataSpec
 
 __all__ = ["Labels", "read_labels", "room_for", "whole_number"]
 
-Labels = int | Sequence[int] | Tensor
+Labels = int | str | Sequence[int] | Sequence[str] | Tensor
+"""Class indices, or the names of classes."""
 
 
 def whole_number(what: str, value: Any) -> int:
@@ -30,17 +33,18 @@ def whole_number(what: str, value: Any) -> int:
     return number
 
 
-def read_labels(n: int, y: Labels | None, classes: int | None) -> Tensor | None:
+def read_labels(n: int, y: Labels | None, spec: DataSpec) -> Tensor | None:
     """The labels of n samples: those asked for, or the classes in turn; int64 of shape (n,).
 
     Arguments:
         n: How many samples.
-        y: One label for all, or one for each; -1 for none.
-        classes: How many classes there are; None for data without labels.
+        y: One label for all, or one for each: the name of a class, or its index; -1 for none.
+        spec: What classes there are.
 
     Raises:
         ConfigError: They are not such labels.
     """
+    classes = spec.num_classes
     if classes is None:
         if y is not None:
             raise ConfigError("labels were asked for, but the data of this model have none")
@@ -48,7 +52,7 @@ def read_labels(n: int, y: Labels | None, classes: int | None) -> Tensor | None:
     if y is None:
         return torch.arange(n) % classes
     try:
-        labels = torch.as_tensor(y)
+        labels = torch.as_tensor(_without_names(y, spec.class_names))
     except (TypeError, ValueError, RuntimeError):
         raise ConfigError(f"labels should be whole numbers; got {y!r}") from None
     if labels.is_floating_point():
@@ -59,6 +63,17 @@ def read_labels(n: int, y: Labels | None, classes: int | None) -> Tensor | None:
     if bool(((labels < -1) | (labels >= classes)).any()):
         raise ConfigError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
     return labels
+
+
+def _without_names(y: Any, names: Sequence[str]) -> Any:
+    """Labels with the index of every class that is called by its name."""
+    if isinstance(y, str):
+        if names and y not in names:
+            raise ConfigError(f"there is no class {y!r}; the classes are {', '.join(names)}")
+        return names.index(y) if names else y
+    if isinstance(y, np.ndarray) and y.dtype.kind == "U":
+        y = y.tolist()
+    return [_without_names(label, names) for label in y] if isinstance(y, list | tuple) else y
 
 
 def room_for(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

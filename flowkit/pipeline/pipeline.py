@@ -282,7 +282,8 @@ class Pipeline:
 
         Arguments:
             n: How many.
-            y: One label for all, or one for each; by default the classes in turn, for conditional models.
+            y: One label for all, or one for each: a class by its name, or by its index in `spec.class_names` (whole
+                numbers are indices whatever the names; -1: none). By default the classes in turn, if there are any.
             seed: The seed.
             x0: Draws of p_init to start from, shape (n, *event), such as `encode` gives, in the units of the source's
                 own data where it has some; by default those of the seed.
@@ -329,9 +330,11 @@ class Pipeline:
         the same arguments, it goes on where it stopped. Processes that were launched together share the batches.
 
         Arguments:
-            path: Where to: `.npy`, `.npz`, `.safetensors`, `.csv`, or a folder of `.png` for images.
+            path: Where to: `.npy`, `.npz`, `.safetensors`, `.csv`, or a folder of `.png` for images. Labels are written
+                as the data call them (see `flowkit.export.write_samples`).
             n: How many.
-            y: One label for all, or one for each; by default the classes in turn, for conditional models.
+            y: One label for all, or one for each: a class by its name, or by its index in `spec.class_names` (whole
+                numbers are indices whatever the names; -1: none). By default the classes in turn, if there are any.
             seed: The seed.
             cost: Has what this call and this process did added to it.
             sampling: Settings of the section `sampling` to change.
@@ -393,7 +396,7 @@ class Pipeline:
 
         Arguments:
             x: Data, shape (batch, *event), in their units.
-            y: One label for all, or one for each (-1: none); a conditional model must be given some.
+            y: One label for all, or one for each, as for `sample`; a conditional model must be given some.
             cost: Has evaluations and rejected steps added to it.
             sampling: Settings of the section `sampling` to change, such as `integrator="rk4"` or `steps=100`.
 
@@ -417,7 +420,7 @@ class Pipeline:
 
         Arguments:
             x: Where, shape (batch, *event), in the units of the data.
-            y: One label for all, or one for each (-1: none); a conditional model must be given some.
+            y: One label for all, or one for each, as for `sample`; a conditional model must be given some.
             divergence: How the divergence is found, such as `fk.Hutchinson(8)`; by default exactly, which costs one
                 backward pass per dimension.
             seed: Of the noise of an estimated divergence.
@@ -462,7 +465,7 @@ class Pipeline:
 
     def labels(self, n: int, y: Labels | None = None) -> Tensor | None:
         """The labels of n samples: those asked for, or the classes in turn."""
-        return read_labels(n, y, self.spec.num_classes)
+        return read_labels(n, y, self.spec)
 
     def sampled_model(self, settings: Mapping[str, Any] | None = None) -> Model:
         """What samples are drawn from: the model, or the twin with a compiled network that later calls draw from too.

@@ -224,9 +224,27 @@ def test_labels_are_checked(tiny, tmp_path):
         pipeline.labels(1, 5)
     with pytest.raises(fk.ConfigError, match="3 samples need 3 labels"):
         pipeline.labels(3, [0, 1])
-    for wrong in ("a", 1.7, ["a", "b", "c"]):
-        with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
+    for wrong in ("a", ["a", "b", "c"]):
+        with pytest.raises(fk.ConfigError, match="there is no class 'a'; the classes are upper, lower"):
             pipeline.labels(3, wrong)
+    with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
+        pipeline.labels(3, 1.7)
+    unnamed = tiny.data(fk.InMemory(torch.randn(4, 2), torch.arange(4))).build()
+    for wrong in ("1", ["a", "b", "c"]):
+        with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
+            unnamed.labels(3, wrong)
+
+
+def test_classes_are_asked_for_by_name_or_by_index(tiny):
+    data = fk.InMemory(torch.randn(30, 2), torch.arange(30) % 3, class_names=["1", "2", "cat"])
+    pipeline = tiny.data(data).build()
+    assert pipeline.labels(2, "1").tolist() == [0, 0]
+    assert pipeline.labels(2, 1).tolist() == [1, 1]
+    assert pipeline.labels(4, ["cat", "1", -1, 1]).tolist() == [2, 0, -1, 1]
+    assert pipeline.labels(2, np.array(["cat", "2"])).tolist() == [2, 1]
+    x = pipeline.sample(2, y=("cat", "2"))
+    assert torch.equal(x, pipeline.sample(2, y=[2, 1]))
+    assert torch.equal(pipeline.encode(x, "cat"), pipeline.encode(x, 2))
 
 
 def test_whole_numbers_of_any_type_are_taken(tiny, tmp_path):
