@@ -3,7 +3,7 @@
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,16 @@ def write_samples(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> 
     Arguments:
         path: Where to.
         n: How many samples there are, at least 1.
-        batches: The samples in the units of the data, with their labels. `.npy` has no room for labels.
+        batches: The samples in the units of the data, with the indices of their classes.
         spec: The shape and classes of the data.
 
+    Labels are written as the data call them: names, or whole numbers if all names are such; class indices where there
+    are no names, and where names are text in `.safetensors`, which holds none. A sample without a label has an empty
+    name, or -1 among whole numbers unless a class is called so. `.npy` has no room for labels.
+
     Raises:
-        ConfigError: No such format; or a folder of images was asked for, and the samples are none.
+        ConfigError: No such format; or a folder of images was asked for, and the samples are none, or the names of
+            their classes cannot be those of folders.
     """
     check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +89,18 @@ def check_place(path: Path) -> None:
 
 
 def check_images(spec: "DataSpec") -> None:
-    """Refuse data that are not images.
+    """Refuse data that cannot be written as images, in a folder for each class.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: They are not images, or a class has a name that is none of a folder.
     """
+    _check_pixels(spec)
+    for name in spec.class_names:
+        if name in (".", "..") or set(name) & set("/\\\0"):
+            raise ConfigError(f"a class is called {name!r}, which no folder can be: write the samples to .npz or .csv")
+
+
+def _check_pixels(spec: "DataSpec") -> None:
     if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
         raise ConfigError(
             f"data of shape {spec.event_shape} are not images of 1, 3 or 4 channels: write them to .npy, .npz, "
@@ -102,7 +114,7 @@ def to_pixels(x: "Tensor", spec: "DataSpec") -> "np.ndarray":
     Raises:
         ConfigError: The data are not images of 1, 3 or 4 channels.
     """
-    check_images(spec)
+    _check_pixels(spec)
     assert spec.image_range is not None
     black, white = spec.image_range
     levels = ((x - black) / (white - black)).clamp(0, 1).mul(255).round().byte()
@@ -124,22 +136,50 @@ def _write_npy(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> Non
 def _write_npz(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
     import numpy as np
 
+    x, y = _gathered(batches)
+    arrays = {"x": x.numpy()} | ({} if y is None else {"y": _as_called(y, spec.class_names)})
     with path.open("wb") as file:
-        np.savez(file, **{name: value.numpy() for name, value in _gathered(batches).items()})  # type: ignore[arg-type]
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _write_safetensors(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
-    from .files import save_tensors
-
-    save_tensors(_gathered(batches), path)
-
-
-def _gathered(batches: "Labelled") -> "dict[str, Tensor]":
-    """The samples `x` and, if they have any, their labels `y`."""
     import torch
 
-    z, y = zip(*batches, strict=True)
-    return {"x": torch.cat(z)} | ({} if y[0] is None else {"y": torch.cat(y)})
+    from .files import save_tensors
+
+    x, y = _gathered(batches)
+    if y is not None:
+        called = _as_called(y, spec.class_names)
+        y = y if called.dtype.kind == "U" else torch.from_numpy(called)
+    save_tensors({"x": x} | ({} if y is None else {"y": y}), path)
+
+
+def _gathered(batches: "Labelled") -> "tuple[Tensor, Tensor | None]":
+    """The samples and, if they have any, their labels."""
+    import torch
+
+    x, y = zip(*batches, strict=True)
+    return torch.cat(x), None if y[0] is None else torch.cat(y)
+
+
+def _as_called(y: "Tensor", names: "Sequence[str]") -> "np.ndarray":
+    """Labels as the data call them, text or int64 of shape (n,); see `write_samples`."""
+    import numpy as np
+
+    if not names:
+        return y.numpy()
+    whole = all(map(_is_whole, names))
+    none = "-1" if whole and "-1" not in names else ""
+    called = np.array([*names, none])[y.numpy()]  # none is -1, the last
+    return called.astype(np.int64) if whole and "" not in called else called
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a name is how an int64 is written."""
+    try:
+        return str(int(name)) == name and -(2**63) <= int(name) < 2**63
+    except ValueError:
+        return False
 
 
 def _write_csv(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:
@@ -149,9 +189,10 @@ def _write_csv(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> Non
             rows = z.flatten(1).tolist()
             if i == 0:
                 writer.writerow([f"x{k}" for k in range(len(rows[0]))] + ([] if y is None else ["label"]))
-            writer.writerows(
-                rows if y is None else [[*row, label] for row, label in zip(rows, y.tolist(), strict=True)]
-            )
+            if y is not None:
+                labels = _as_called(y, spec.class_names).tolist()
+                rows = [[*row, label] for row, label in zip(rows, labels, strict=True)]
+            writer.writerows(rows)
 
 
 def _write_images(path: Path, n: int, batches: "Labelled", spec: "DataSpec") -> None:

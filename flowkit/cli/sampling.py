@@ -34,7 +34,8 @@ def sample(
         Path, typer.Option(help="Where to: .npy, .npz, .safetensors, .csv, or a folder of .png for images.")
     ] = Path("samples.npy"),
     label: Annotated[
-        list[str] | None, typer.Option(help="A class, by number or name; give several and they take turns.")
+        list[str] | None,
+        typer.Option(help="A class, by its name, or its number if it has none; give several and they take turns."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The seed.", min=0)] = 0,
     integrator: IntegratorOption = None,
@@ -89,17 +90,17 @@ def evaluate(
 
 
 def _class(text: str, spec: "DataSpec") -> int:
-    """The number of a class that is given by its number or its name."""
+    """The index of a class that is given by its name; by its number where classes have no names."""
     if spec.num_classes is None:
         raise ConfigError(f"--label {text}: the data of this run have no labels")
-    if text in spec.class_names:
-        return spec.class_names.index(text)
-    if text.removeprefix("-").isdigit() and -1 <= int(text) < spec.num_classes:
-        return int(text)
-    known = f"{', '.join(spec.class_names)}, or by number " if spec.class_names else ""
-    raise ConfigError(
-        f"--label {text}: there is no such class; the classes are {known}0 to {spec.num_classes - 1} (-1: none)"
-    )
+    names = spec.class_names or tuple(map(str, range(spec.num_classes)))
+    if text in names:
+        return names.index(text)
+    if text == "-1":
+        return -1
+    known = ", ".join(names) if spec.class_names else f"0 to {spec.num_classes - 1}"
+    none = "" if "-1" in names else " (-1: none)"
+    raise ConfigError(f"--label {text}: there is no such class; the classes are {known}{none}")
 
 
 def _said(cost: Any) -> str:

@@ -165,13 +165,16 @@ def _check_room(path: Path, n: int, spec: DataSpec, dtype: torch.dtype, there: i
     Arguments:
         path: Where to.
         n: How many samples.
-        spec: Their shape.
+        spec: Their shape and classes.
         dtype: Their type.
         there: How many bytes parts take there already; they are used, or make way.
     """
     folder = next(folder for folder in path.absolute().parents if folder.exists())
-    numbers, written = n * math.prod(spec.event_shape), _DIGITS if path.suffix.lower() == ".csv" else dtype.itemsize
-    free, needed = shutil.disk_usage(folder).free, numbers * (dtype.itemsize + written) - there
+    suffix, numbers = path.suffix.lower(), n * math.prod(spec.event_shape)
+    written = numbers * (_DIGITS if suffix == ".csv" else dtype.itemsize)
+    if suffix in (".csv", ".npz"):  # at most four bytes a character, and quotes
+        written += n * max((4 * len(name) + 2 for name in spec.class_names), default=0)
+    free, needed = shutil.disk_usage(folder).free, numbers * dtype.itemsize + written - there
     if needed > free:
         raise ConfigError(
             f"{n} samples (-n) take up to {_size(needed)}{' more' if there else ''} while they are put together, and "

@@ -280,12 +280,32 @@ def test_a_config_file_trains_and_a_broken_one_is_named(tmp_path):
 def test_a_class_is_asked_for_by_its_name_and_a_recipe_is_shown(tmp_path):
     labelled = ["data.labels=true", *TINY]
     flowkit("train", "moons", *labelled, "--no-report", cwd=tmp_path)
-    flowkit("sample", "runs/moons", "-n", 4, "--label", "lower", "--label", 0, "--out", "x.npz", cwd=tmp_path)
-    assert np.load(tmp_path / "x.npz")["y"].tolist() == [1, 0, 1, 0]
-    for unknown in ("2", "-2", "middle"):
+    flowkit("sample", "runs/moons", "-n", 4, "--label", "lower", "--label", "upper", "--out", "x.npz", cwd=tmp_path)
+    assert np.load(tmp_path / "x.npz")["y"].tolist() == ["lower", "upper"] * 2
+    flowkit("sample", "runs/moons", "-n", 2, "--label", "lower", "--label", -1, "--out", "x.npz", cwd=tmp_path)
+    assert np.load(tmp_path / "x.npz")["y"].tolist() == ["lower", ""]
+    for unknown in ("0", "2", "-2", "²", "middle"):
         output = flowkit("sample", "runs/moons", "--label", unknown, cwd=tmp_path, code=2)
-        assert f"--label {unknown}: there is no such class; the classes are upper, lower, or by number 0 to 1" in output
+        assert f"--label {unknown}: there is no such class; the classes are upper, lower (-1: none)" in output
     assert "network: {name: mlp" in flowkit("show", "recipe", "moons", cwd=tmp_path)
+
+
+def test_classes_without_names_are_asked_for_by_their_number(tmp_path):
+    mixture = "data={name: gaussian_mixture, means: [[0, 0], [4, 4]], covariances: [1, 1], labels: true}"
+    flowkit("train", "moons", mixture, *TINY, "--no-report", cwd=tmp_path)
+    flowkit("sample", "runs/moons", "-n", 3, "--label", 1, "--label", -1, "--out", "x.npz", cwd=tmp_path)
+    assert np.load(tmp_path / "x.npz")["y"].tolist() == [1, -1, 1]
+    output = flowkit("sample", "runs/moons", "--label", "2", cwd=tmp_path, code=2)
+    assert "--label 2: there is no such class; the classes are 0 to 1 (-1: none)" in output
+
+
+def test_labels_of_a_table_are_asked_for_and_come_back_as_they_stand_there(tmp_path):
+    (tmp_path / "table.csv").write_text("x,kind\n" + "".join(f"{i % 3},{i % 3 + 1}\n" for i in range(30)))
+    flowkit("train", "moons", "data={name: array, path: table.csv, labels: kind}", *TINY, "--no-report", cwd=tmp_path)
+    flowkit("sample", "runs/moons", "-n", 4, "--label", 1, "--label", 3, "--out", "x.csv", cwd=tmp_path)
+    assert [line.rpartition(",")[2] for line in (tmp_path / "x.csv").read_text().split()] == ["label", *"1313"]
+    output = flowkit("sample", "runs/moons", "--label", "0", cwd=tmp_path, code=2)
+    assert "--label 0: there is no such class; the classes are 1, 2, 3 (-1: none)" in output
 
 
 def test_ctrl_c_outside_of_training_says_that_it_stopped(run, monkeypatch):

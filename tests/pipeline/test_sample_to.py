@@ -42,12 +42,13 @@ def test_the_file_holds_what_sample_gives_and_nothing_is_left_beside_it(pipeline
     file = tmp_path / f"x{suffix}"
     pipeline.sample_to(file, N, seed=3)
     x, y = pipeline.sample(N, seed=3), pipeline.labels(N)
+    names = [pipeline.spec.class_names[label] for label in y]
     assert os.listdir(tmp_path) == [file.name]
     if suffix == ".npy":
         assert np.array_equal(np.load(file), x)
     elif suffix == ".npz":
         assert np.array_equal(np.load(file)["x"], x)
-        assert np.array_equal(np.load(file)["y"], y)
+        assert np.load(file)["y"].tolist() == names
     elif suffix == ".safetensors":
         found = load_file(file)
         assert torch.equal(found["x"], x)
@@ -55,7 +56,8 @@ def test_the_file_holds_what_sample_gives_and_nothing_is_left_beside_it(pipeline
     else:
         header, *rows = csv.reader(file.open())
         assert header == ["x0", "x1", "label"]
-        assert torch.equal(torch.tensor([[float(v) for v in row] for row in rows]), torch.cat([x, y[:, None]], 1))
+        assert torch.equal(torch.tensor([[float(v) for v in row[:2]] for row in rows]), x)
+        assert [row[2] for row in rows] == names
 
 
 def test_hooks_hear_of_the_file(folder, tmp_path):
@@ -289,6 +291,39 @@ def test_images_are_numbered_through_all_batches(tmp_path):
     for name in names:
         one, two = (np.array(Image.open(tmp_path / f"{run}/3/{name}")).astype(int) for run in ("whole", "parts"))
         assert abs(one - two).max() <= 1  # rounding: see `Pipeline.sample`
+
+
+@pytest.mark.parametrize(
+    ("names", "y", "text", "array"),
+    [
+        (("1", "2", "3"), [0, 2, 1], "1 3 2", [1, 3, 2]),
+        (("1", "2", "3"), [0, -1], "1 -1", [1, -1]),
+        (("-1", "1"), [0, 1], "-1 1", [-1, 1]),
+        (("-1", "1"), [0, -1], "-1 ", ["-1", ""]),
+        (("00", "01"), [1, 0], "01 00", ["01", "00"]),
+        (("cat", "2"), [1, -1, 0], "2  cat", ["2", "", "cat"]),
+        ((), [1, -1], "1 -1", [1, -1]),
+    ],
+)
+def test_labels_are_written_as_the_data_call_them(tmp_path, names, y, text, array):
+    batches = [(torch.zeros(len(y), 1), torch.tensor(y))]
+    spec = fk.DataSpec((1,), len(names) or 2, names)
+    for suffix in ("csv", "npz", "safetensors"):
+        write_samples(tmp_path / f"x.{suffix}", len(y), batches, spec)
+    assert [line.partition(",")[2] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]] == text.split(" ")
+    assert np.load(tmp_path / "x.npz")["y"].tolist() == array
+    whole = all(isinstance(label, int) for label in array)
+    assert load_file(tmp_path / "x.safetensors")["y"].tolist() == (array if whole else y)
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/a"])
+def test_a_class_whose_name_is_no_folder_is_not_written_as_pictures(tmp_path, name):
+    x, y = torch.rand(4, 1, 4, 4), torch.arange(4) % 2
+    data = fk.InMemory(x, y, class_names=["cat", name], image_range=(0, 1))
+    pipeline = fk.Pipeline.builder().data(data).network("mlp", width=8).sampling("euler", steps=1).build()
+    with pytest.raises(fk.ConfigError, match=f"a class is called '{name}', which no folder can be"):
+        pipeline.sample_to(tmp_path / "pictures", 4)
+    assert os.listdir(tmp_path) == []
 
 
 def test_two_processes_share_the_batches_and_give_the_samples_of_one(folder, pipeline, tmp_path):
