@@ -51,7 +51,7 @@ def _held(file: Path, doing: str) -> IO[str] | None:
             opened.seek(0)
             holder = opened.read().strip() or "another process"
             opened.close()
-            raise ConfigError(f"{holder} is {doing}: wait for it, or choose another place with --out") from None
+            raise ConfigError(f"{holder} is {doing}: wait for it, or choose another place") from None
         except OSError:
             opened.close()
             return None

@@ -300,6 +300,7 @@ class Pipeline:
         call, shape = self._call(sampling), (n, *self.spec.event_shape)
         draws = self._draws(call, n, y, seed, cost)
         if x0 is not None:
+            x0 = torch.as_tensor(x0)
             if x0.shape != shape:
                 raise ConfigError(f"x0 should have shape {shape}; got {tuple(x0.shape)}")
             draws = replace(draws, x0=self.source.normalization.normalize(x0))

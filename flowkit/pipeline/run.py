@@ -84,7 +84,7 @@ class RunFolder:
             ConfigError: Nothing can be written there.
         """
         if resume and overwrite:
-            raise RunExistsError("--resume and --overwrite exclude each other")
+            raise RunExistsError("resume and overwrite exclude each other")
         is_run = self.config_file.is_file()
         if resume and not is_run:
             raise RunExistsError(f"{self.path}: there is no run to resume here")
@@ -100,11 +100,11 @@ class RunFolder:
         if resume or not begun:
             return
         if not is_run:
-            raise RunExistsError(f"{self.path} is not empty and holds no run; choose another folder with --out")
+            raise RunExistsError(f"{self.path} is not empty and holds no run; choose another folder (--out)")
         if not overwrite:
             raise RunExistsError(
-                f"{self.path} already holds a run; go on with --resume, replace it with --overwrite, or choose "
-                f"another folder with --out"
+                f"{self.path} already holds a run; go on with it (--resume, resume=True), replace it (--overwrite, "
+                f"overwrite=True), or choose another folder (--out)"
             )
 
     def start(self, config: Mapping[str, Any]) -> None:

@@ -178,7 +178,7 @@ def _check_room(path: Path, n: int, spec: DataSpec, dtype: torch.dtype, there: i
     if needed > free:
         raise ConfigError(
             f"{n} samples (-n) take up to {_size(needed)}{' more' if there else ''} while they are put together, and "
-            f"{folder} has {_size(free)}: draw fewer, or choose another place with --out"
+            f"{folder} has {_size(free)}: draw fewer, or choose another place"
         )
 
 

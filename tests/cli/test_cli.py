@@ -169,6 +169,7 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
             ["sample", "runs/moons", "network.width=3"],
             ["only settings of sampling, data, source, evaluation can be changed"],
         ),
+        (["sample", "runs/moons", "--steps", "4", "sampling.steps=8"], ["--steps 4 and sampling.steps=8 say the same"]),
         (["sample", "runs/moons", "--integrator", "huen"], ["did you mean 'heun'"]),
         (["list", "pathe"], ["there is no kind 'pathe'", "did you mean 'path'"]),
         (["show", "path", "gausian"], ["did you mean 'gaussian'"]),

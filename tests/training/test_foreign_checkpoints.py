@@ -155,7 +155,7 @@ def test_whoever_may_read_the_folder_may_read_its_tensors(folder):
 def test_a_checkpoint_that_is_taken_away_while_it_is_loaded_is_left_for_the_next(folder, monkeypatch):
     load, newest = fk.Pipeline.load_weights, folder / "checkpoints/step-00000010"
 
-    def slow(self, checkpoint):
+    def slow(self, checkpoint, averaged):
         if checkpoint.folder == newest:
             shutil.rmtree(newest)
         load(self, checkpoint)
