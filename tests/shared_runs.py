@@ -58,6 +58,11 @@ class Look(fk.Callback):
         assert self.pipeline.sample(8, steps=2).isfinite().all()
 
 
+def measured():
+    """Samples are measured amid training."""
+    return builder().evaluation(metrics=["wasserstein"], every=5, samples=64, repeats=2).sampling("euler", steps=4)
+
+
 class Enough(fk.Callback):
     """Ends training once some steps are logged; callbacks are called in the first process alone."""
 
@@ -115,6 +120,7 @@ def main(folder, rank):
     dropping(steps=STEPS // 2).build().fit(folder / "halves")
     torch.save(weights(dropping().build().fit(folder / "halves", resume=True)), folder / f"halves-{rank}.pt")
     torch.save(weights(builder().build().fit(folder / "enough", callbacks=[Enough(8)])), folder / f"enough-{rank}.pt")
+    torch.save(weights(measured().build().fit(folder / "measured")), folder / f"measured-{rank}.pt")
     if rank == 0:
         checkpoint.save_tensors = full
     try:

@@ -66,6 +66,12 @@ class ProgressBar(Callback):
                 highlight=False,
             )
 
+    def evaluated(self, state: TrainingState) -> None:
+        """Print a line for every metric."""
+        for one in state.evaluations:
+            text = f"step {state.step}/{state.steps}  {one.metric} {one.value:.4f}, {one.ratio:.2f} times the floor"
+            self.console.print(text, markup=False, highlight=False)
+
     def training_ended(self, state: TrainingState) -> None:
         """Take the bar down, and say why where a callback has ended training."""
         if self._progress:

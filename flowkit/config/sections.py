@@ -66,6 +66,9 @@ class EvaluationSettings(_Section):
 
     samples: Positive = Field(2048, description="samples a side (for a finite data set at most half of it)")
     repeats: Positive = Field(5, description="independent draws that are averaged")
+    every: Positive | None = Field(
+        None, description="training steps between measurements of the averaged weights; null: none amid training"
+    )
 
 
 SAMPLING = Form(

@@ -1,10 +1,12 @@
 """Watches a training run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..evaluation import Evaluation
     from ..model import Model
     from ..training.choice import StepChoice
 
@@ -25,6 +27,7 @@ class TrainingState:
         learning_rate: The current one.
         step_choice: Whether steps are compiled, and why, once `training.compile: auto` has decided.
         stopped_because: What `stop` was called with.
+        evaluations: What the metrics saw last, if they look amid training.
         error: When training has ended: what ended it before its time, `TrainingInterrupted` among others.
     """
 
@@ -37,6 +40,7 @@ class TrainingState:
     learning_rate: float = 0.0
     step_choice: "StepChoice | None" = None
     stopped_because: str | None = None
+    evaluations: "Sequence[Evaluation]" = ()
     error: BaseException | None = None
 
     def stop(self, reason: str) -> None:
@@ -63,6 +67,9 @@ class Callback:
 
     def checkpoint_saved(self, state: TrainingState, checkpoint: Path) -> None:
         """After a checkpoint was written, which takes some steps: `state.step` may be past it."""
+
+    def evaluated(self, state: TrainingState) -> None:
+        """Every `evaluation.every` steps, after samples of the averaged weights were measured: `state.evaluations`."""
 
     def training_ended(self, state: TrainingState) -> None:
         """After the last step, and after an interruption or a failure."""

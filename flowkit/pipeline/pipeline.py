@@ -178,6 +178,8 @@ class Pipeline:
             facts_of(self.data, self.normalization) | ({"run": identity} if identity else {}),
             stored,
             self._plugins,
+            self.evaluate if self.metrics else None,
+            self._config.evaluation["every"],
         )
         with ExitStack() as held:
             with together(trainer.accelerator):

@@ -198,7 +198,8 @@ class MetricsLog(Callback):
 
     def training_started(self, state: TrainingState) -> None:
         """Keep the lines up to the step that training starts from."""
-        kept = [line for line in self.run.metrics() if line["step"] <= state.step]
+        told = (line for line in self.run.log() if "loss" in line or "metrics" in line)
+        kept = [line for line in told if line["step"] <= state.step]
         replace_file(self.run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         self._alive_at, self._has_choice = time.monotonic(), False
 
@@ -219,6 +220,11 @@ class MetricsLog(Callback):
             self._has_choice = True
             line |= {"compiled": state.step_choice.compiled, "compiled_because": state.step_choice.why}
         self._add(line)
+
+    def evaluated(self, state: TrainingState) -> None:
+        """Add a line with what the metrics saw."""
+        seen = {one.metric: {"value": _known(one.value), "floor": _known(one.floor)} for one in state.evaluations}
+        self._add({"step": state.step, "metrics": seen})
 
     def training_ended(self, state: TrainingState) -> None:
         """Say so, and why, where training ends before its last step, as far as the disk has room for it."""

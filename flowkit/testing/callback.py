@@ -18,7 +18,7 @@ __all__ = ["CHECKS"]
 
 CHECKS = CheckList()
 
-HOOKS = ("training_started", "progressed", "logged", "checkpoint_saved", "training_ended")
+HOOKS = ("training_started", "progressed", "logged", "checkpoint_saved", "evaluated", "training_ended")
 
 
 @CHECKS.add(hint="each hook takes the arguments that `flowkit.Callback` gives it")

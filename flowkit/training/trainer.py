@@ -51,6 +51,7 @@ from .update import AcceleratedUpdate, FusedUpdate, Update
 from .writer import CheckpointWriter
 
 if TYPE_CHECKING:
+    from ..evaluation import Evaluation
     from .sharding import Sharding
 
 __all__ = ["Trainer"]
@@ -74,6 +75,8 @@ class Trainer:
         facts: What `state.json` must hold beside the step, to build the model again.
         config: What `config.yaml` holds, for the hooks of plugins.
         plugins: Whose hooks are called; the installed plugins by default.
+        measure: Measures samples of the model. It is called by the first process, with the averages in the model.
+        measure_every: After how many steps each time; None: never.
     """
 
     def __init__(
@@ -89,6 +92,8 @@ class Trainer:
         facts: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         plugins: PluginManager | None = None,
+        measure: Callable[[], "Sequence[Evaluation]"] | None = None,
+        measure_every: int | None = None,
     ) -> None:
         launched().meet()
         AcceleratorState._reset_state()  # another training in this process may have had another precision
@@ -110,6 +115,7 @@ class Trainer:
         is_main = self.accelerator.is_main_process
         self.callbacks = list(callbacks) if is_main else []
         self.config = dict(config or {})
+        self._measure, self._measure_every = measure, measure_every
         self.hooks = TrainingHooks(plugins or installed_plugins(), model, folder, settings.steps, is_main)
         self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
         in_network = set(model.network.parameters())
@@ -199,9 +205,7 @@ class Trainer:
             signal.raise_signal(interrupt.signal)
 
     def _leave_averages(self) -> None:
-        with torch.no_grad():
-            for parameter, average in zip(self.parameters, self.ema.averages, strict=True):
-                parameter.copy_(average)
+        self._put_averages_in()
         if self.sharding is not None:
             self.sharding.join()
         if self.accelerator.num_processes > 1:
@@ -238,6 +242,8 @@ class Trainer:
                 with self._together():
                     self._tell("logged", state)
                 logged_at, logged_step = now, self.step
+            if self._measure is not None and self._measure_every and self.step % self._measure_every == 0:
+                logged_at += self._evaluate(state, self._measure)
             if now - shown_at > _PROGRESS_SECONDS:
                 shown_at = now
                 self._tell("progressed", state)
@@ -257,6 +263,23 @@ class Trainer:
                     f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",
                     stopped,
                 )
+
+    def _evaluate(self, state: TrainingState, measure: Callable[[], "Sequence[Evaluation]"]) -> float:
+        """Measure samples of the averages, and go on as if nothing had been; how many seconds that took."""
+        began = time.perf_counter()
+        weights = [parameter.detach().clone() for parameter in self.parameters]
+        self._put_averages_in()
+        with self._together():
+            if self.accelerator.is_main_process:
+                state.evaluations = measure()
+                self._tell("evaluated", state)
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, weights)
+        return time.perf_counter() - began
+
+    @torch.no_grad()
+    def _put_averages_in(self) -> None:
+        torch._foreach_copy_(self.parameters, self.ema.averages)
 
     def _train_step(self, x0: Tensor, z: Tensor, y: Condition) -> Tensor:
         self._rate = self._learning_rate()

@@ -3,10 +3,11 @@
 import pytest
 import shared_runs
 import torch
-from shared_runs import RUNS, STEPS, Enough, builder, launched_twice, weights
+from shared_runs import RUNS, STEPS, Enough, builder, launched_twice, measured, weights
 
 import flowkit as fk
 from flowkit import random
+from flowkit.pipeline.run import RunFolder
 from flowkit.random import ShareGenerator, draw
 from flowkit.training.checkpoint import latest_checkpoint
 
@@ -27,6 +28,20 @@ def test_two_processes_train_what_one_trains(name, folder, tmp_path):
     alone = weights(RUNS[name]().build().fit(tmp_path))
     for rank in (0, 1):
         assert (torch.load(folder / f"{name}-{rank}.pt") - alone).abs().max() < ROUNDING
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_measures_and_train_on(folder, tmp_path):
+    alone = weights(measured().build().fit(tmp_path))
+    for rank in (0, 1):
+        assert (torch.load(folder / f"measured-{rank}.pt") - alone).abs().max() < ROUNDING
+    found, expected = (
+        [line["metrics"] for line in RunFolder(run).log() if "metrics" in line]
+        for run in (folder / "measured", tmp_path)
+    )
+    assert len(found) == 2
+    for seen, wanted in zip(found, expected, strict=True):
+        assert seen["2-Wasserstein"] == pytest.approx(wanted["2-Wasserstein"], rel=1e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,68 @@
+"""`evaluation.every`: metrics amid training."""
+
+import json
+import time
+
+import pytest
+import torch
+
+import flowkit as fk
+from flowkit.pipeline.run import RunFolder
+
+
+def weights(pipeline):
+    return torch.cat([p.detach().flatten() for p in pipeline.model.parameters()])
+
+
+def seen(folder):
+    return {
+        line["step"]: line["metrics"]["2-Wasserstein"]["value"] for line in RunFolder(folder).log() if "metrics" in line
+    }
+
+
+@pytest.mark.parametrize("sampling", [{}, {"compile": True}])
+def test_the_averages_are_measured_and_training_ends_with_the_same_bits(tiny, tmp_path, sampling):
+    tiny.sampling("euler", **sampling)
+    plain = weights(tiny.build().fit(tmp_path / "plain"))
+    assert torch.equal(weights(tiny.evaluation(every=10).build().fit(tmp_path / "run")), plain)
+    assert list(seen(tmp_path / "run")) == [10, 20]
+    for step, value in seen(tmp_path / "run").items():
+        (expected,) = fk.Pipeline.load(tmp_path / "run", step=step).evaluate()
+        assert value == pytest.approx(expected.value, rel=1e-5)
+
+
+def test_a_run_that_goes_on_keeps_what_was_measured_before(tiny, tmp_path):
+    tiny.evaluation(every=5).build().fit(tmp_path / "run")
+    before = seen(tmp_path / "run")
+    tiny.training(steps=30).evaluation(every=10).build().fit(tmp_path / "run", resume=True)
+    after = seen(tmp_path / "run")
+    assert list(after) == [5, 10, 15, 20, 30]
+    assert {step: after[step] for step in before} == before
+
+
+def test_a_callback_ends_training_by_a_metric(tiny, tmp_path):
+    class GoodEnough(fk.Callback):
+        def evaluated(self, state):
+            (one,) = state.evaluations
+            if one.ratio < 1e6:
+                state.stop(f"{one.metric} is {one.value:.2f}")
+
+    tiny.evaluation(every=7).build().fit(tmp_path / "run", callbacks=[GoodEnough()])
+    last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 7
+    assert last["because"].startswith("2-Wasserstein is ")
+
+
+def test_time_that_measuring_takes_is_none_of_the_steps(tiny, tmp_path, monkeypatch):
+    hours = [0.0]
+    clock = time.perf_counter
+    monkeypatch.setattr("flowkit.training.trainer.time.perf_counter", lambda: clock() + 3600 * hours[0])
+
+    def measure(self):
+        hours[0] += 1
+        return []
+
+    monkeypatch.setattr(fk.Pipeline, "evaluate", measure)
+    tiny.evaluation(every=5).training(log_every=10).build().fit(tmp_path / "run")
+    assert hours == [4]
+    assert all(line["steps_per_second"] > 10 / 3600 for line in RunFolder(tmp_path / "run").metrics())
