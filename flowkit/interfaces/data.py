@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -108,6 +109,10 @@ class Dataset(DataSource):
 
     Training goes through it in a new random order every epoch, and evaluation draws disjoint parts of it.
     """
+
+    ahead: ClassVar[bool] = False
+    """Whether `take` takes its time, as where files are read: training then takes the next batch in a thread, while the
+    step before it runs. It must not draw from torch's global generator, and must bear calls from two threads."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ class Batches(Iterator[Batch]):
     """An endless stream of training batches.
 
     A finite data set is gone through in a new random order every epoch, less what does not fill a batch; it is
-    drawn from with replacement if it is smaller than a batch. Draws are made in bulk.
+    drawn from with replacement if it is smaller than a batch. Draws are made in bulk. Of a data set that asks for it
+    (`Dataset.ahead`) the next batch is taken in a thread, while the step before it runs.
 
     Arguments:
         data: The data.
@@ -64,6 +66,9 @@ class Batches(Iterator[Batch]):
         self._chunked = range(0)  # the batches that are in the chunk
         in_memory = isinstance(data, InMemory) or not isinstance(data, Dataset)
         self._at_once = max(1, _TAKEN_AT_ONCE // (batch_size * self._numbers)) if in_memory else 1
+        ahead = isinstance(data, Dataset) and data.ahead and not in_memory
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flowkit-data") if ahead else None
+        self._coming: Future[Batch] | None = None  # the batch after the last one taken
 
     def __next__(self) -> Batch:
         if self._position == self._count:
@@ -82,6 +87,7 @@ class Batches(Iterator[Batch]):
         """Go to where `state` was taken."""
         self._generator.set_state(state)
         self._position = self._count = 0
+        self._coming = None
         if position:
             self._refill()
             self._position = position
@@ -97,7 +103,7 @@ class Batches(Iterator[Batch]):
         """Begin an epoch, or draw in bulk."""
         self._start_state = self._generator.get_state()
         self._position = 0
-        self._chunk = self._drawn = None
+        self._chunk = self._drawn = self._coming = None
         if not isinstance(self.data, Dataset):
             self._count = max(1, min(_DRAWN_AT_ONCE, _NUMBERS_AT_ONCE // self._numbers) // self.batch_size)
             self._drawn = self.data.draw(self._count * self.batch_size, self._generator)
@@ -115,14 +121,21 @@ class Batches(Iterator[Batch]):
     def _take(self) -> Batch:
         """The share of this process in the next batches."""
         self._chunked = range(self._position, min(self._position + self._at_once, self._count))
-        rows = self._index[self._chunked.start * self.batch_size : self._chunked.stop * self.batch_size]
-        index = rows.reshape(-1, self.batch_size)[:, self._own].flatten()
+        index = self._own_rows(self._chunked)
         if self._resident is not None:
             return _part(self._resident, index)
         if self._drawn is not None:
             return self._on_device(_part(self._drawn, index))
         assert isinstance(self.data, Dataset)
-        return self._on_device(self.data.take(index))
+        batch = self._coming.result() if self._coming is not None else self.data.take(index)
+        after = range(self._chunked.stop, min(self._chunked.stop + 1, self._count))
+        self._coming = self._thread.submit(self.data.take, self._own_rows(after)) if self._thread and after else None
+        return self._on_device(batch)
+
+    def _own_rows(self, batches: range) -> Tensor:
+        """The places of the share of this process in some batches."""
+        rows = self._index[batches.start * self.batch_size : batches.stop * self.batch_size]
+        return rows.reshape(-1, self.batch_size)[:, self._own].flatten()
 
     def _on_device(self, batch: Batch) -> Batch:
         z = self.data.normalization.normalize(batch.z.to(self.device, non_blocking=True))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -285,9 +286,62 @@ def test_the_average_forgets_its_start_and_decay_zero_copies():
     assert torch.equal(copy.averages[0], parameter)
 
 
-@pytest.mark.parametrize("name", ["moons", "digits"])
+class Slow(fk.Dataset):
+    """Data that are read as they are asked for; notes when."""
+
+    ahead = True
+    spec = fk.DataSpec((1,))
+
+    def __init__(self):
+        self.taken, self.began = [], threading.Semaphore(0)
+
+    def __len__(self):
+        return 1024
+
+    def take(self, index):
+        self.taken.append(index.tolist())
+        self.began.release()
+        if threading.current_thread() is not threading.main_thread() and index.tolist() == self.taken[1]:
+            assert self.may_end.wait(10)
+        return fk.Batch(index[:, None].float())
+
+
+def test_data_that_take_their_time_are_taken_ahead_of_the_step():
+    data = Slow()
+    data.may_end = threading.Event()
+    stream = Batches(data, 256, seed=1)
+    first = next(stream).z
+    for _ in range(2):  # the first batch, and the second while nobody waits for it yet
+        assert data.began.acquire(timeout=10)
+    data.may_end.set()
+    rest = [next(stream).z for _ in range(3)]
+    assert torch.cat([first, *rest]).flatten().sort().values.equal(torch.arange(1024.0))  # an epoch
+    assert len(data.taken) == 4  # the next one has no order yet
+
+
+def test_an_error_of_a_batch_that_was_taken_ahead_comes_up_where_it_is_wanted():
+    class Torn(Slow):
+        def take(self, index):
+            if threading.current_thread() is not threading.main_thread():
+                raise OSError("a bad sector")
+            return super().take(index)
+
+    stream = Batches(Torn(), 256, seed=1)
+    next(stream)
+    with pytest.raises(OSError, match="a bad sector"):
+        next(stream)
+
+
+class Quick(Slow):
+    """Data that are taken ahead and keep nobody waiting."""
+
+    def take(self, index):
+        return fk.Batch(index[:, None].float())
+
+
+@pytest.mark.parametrize("name", ["moons", "digits", "slow"])
 def test_batches_resume_anywhere(name):
-    data = fk.create("data", name)
+    data = Quick() if name == "slow" else fk.create("data", name)
     stream = Batches(data, 256, seed=1)
     for _ in range(9):
         next(stream)
