@@ -101,7 +101,13 @@ def check_images(spec: "DataSpec") -> None:
 
 
 def _check_pixels(spec: "DataSpec") -> None:
-    if spec.image_range is None or len(spec.event_shape) != 3 or spec.event_shape[0] not in (1, 3, 4):
+    looks = len(spec.event_shape) == 3 and spec.event_shape[0] in (1, 3, 4)
+    if looks and spec.image_range is None:
+        raise ConfigError(
+            "the data of this model did not say which values are black and white, so samples are no pictures yet: "
+            "train with data.image_range, such as [0, 1], or write them to .npy, .npz, .safetensors or .csv"
+        )
+    if not looks or spec.image_range is None:
         raise ConfigError(
             f"data of shape {spec.event_shape} are not images of 1, 3 or 4 channels: write them to .npy, .npz, "
             f".safetensors or .csv"

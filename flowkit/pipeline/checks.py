@@ -1,13 +1,14 @@
 """Whether the parts of a pipeline fit, asked before anything is trained; all problems at once."""
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..config.config import Config
-from ..errors import ConfigError, Problem
-from ..interfaces.data import DataSource
+from ..errors import ConfigError, FlowkitWarning, Problem
+from ..interfaces.data import DataSource, Normalization
 from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import Registry
@@ -17,7 +18,11 @@ from .naming import named
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["check_conditions", "check_parts", "check_sampler"]
+__all__ = ["check_data", "check_parts", "check_sampler"]
+
+
+_FEW, _FAR = 64, 8.0
+"""Data points that are looked at; how far from 0, and from a deviation of 1, is told."""
 
 
 def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> None:
@@ -33,13 +38,24 @@ def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> Non
         raise ConfigError(problems)
 
 
-def check_conditions(data: DataSource) -> None:
-    """Refuse data with conditions that sampling would not know of.
+def check_data(data: DataSource, normalization: Normalization) -> None:
+    """Look at some data points before training: refuse conditions that sampling would not know of, and warn of units
+    in which networks learn badly.
 
     Raises:
         ConfigError: They give conditions, and their `spec` no number of classes.
     """
-    if data.spec.num_classes is None and data.draw(1, torch.Generator().manual_seed(0)).y is not None:
+    few = data.draw(_FEW, torch.Generator().manual_seed(0))
+    z = normalization.normalize(few.z).double()
+    mean, deviation = float(z.mean()), float(z.std())
+    if z.isfinite().all() and (abs(mean) > _FAR * max(1, deviation) or not 1 / _FAR < deviation < _FAR):
+        warnings.warn(
+            f"data: as the model sees them their mean is {mean:.3g} and their deviation {deviation:.3g}; networks "
+            f"learn numbers around 0 and 1 best: let {type(data).__name__} say a `normalization`",
+            FlowkitWarning,
+            stacklevel=3,
+        )
+    if data.spec.num_classes is None and few.y is not None:
         raise ConfigError(
             f"data: {type(data).__name__} gives conditions y, and its spec no num_classes: in a pipeline conditions "
             "are class labels 0, 1, ... Leave y out, or train the model by itself, which takes any condition"
@@ -100,7 +116,7 @@ def _sampler_problems(pipeline: "Pipeline", sampler: Sampler, dropout: float) ->
     elif guidance is not None and guidance.needs_dropped_conditions and not dropout:
         yield (
             "training.condition_dropout",
-            f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: set it to 0.1",
+            f"is 0, and {type(guidance).__name__} needs a model that has also learned without labels: train with 0.1",
         )
 
 

@@ -34,7 +34,7 @@ from ..training.checkpoint import Checkpoint, latest_checkpoint
 from .arguments import Labels, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
-from .checks import check_conditions, check_parts
+from .checks import check_data, check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws, NotFinite
 from .facts import data_mean, facts_of, from_facts
@@ -161,7 +161,7 @@ class Pipeline:
             check_same(of_today(before, self._plugins), self.config, files_of(self._config))
             identity = identity_of(before)
         stored = self.config | {"provenance": provenance(self._config, identity)}
-        check_conditions(self.data)
+        check_data(self.data, self.normalization)
         if not (resume and latest_checkpoint(run.path)):
             self._begin_anew()
         self._trained = True

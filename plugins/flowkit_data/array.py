@@ -43,6 +43,8 @@ class ArrayFile(InMemory):
             without a header are called 0, 1, ...; a first line that counts them so is a header.
         x0: For pairs (x0, z), the file of the x0: a row for each row of `path`. Of a .npz or .safetensors file, which
             may be `path` itself, it is the array called x0.
+        image_range: For images, arrays of shape (n, channels, height, width): the values of black and white, such as
+            [0, 1] or [0, 255]; samples can then be written as pictures.
 
     Raises:
         DataError: The file cannot be read, or holds something other than finite numbers; names file and row.
@@ -55,12 +57,14 @@ class ArrayFile(InMemory):
         labels: str | None = None,
         columns: list[str] | None = None,
         x0: Path | None = None,
+        image_range: tuple[float, float] | None = None,
     ) -> None:
         self.path, self.key, self.labels, self.columns = path, key, labels, columns
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
         y, names = contents.classes()
-        super().__init__(z, y, None if x0 is None else _read_x0(Path(x0).expanduser()), class_names=names)
+        starts = None if x0 is None else _read_x0(Path(x0).expanduser())
+        super().__init__(z, y, starts, class_names=names, image_range=image_range)
 
 
 def _read_x0(path: Path) -> Tensor:

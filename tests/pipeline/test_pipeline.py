@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -155,6 +156,22 @@ def test_samples_that_are_not_finite_are_told(tiny, tmp_path):
     next(pipeline.model.network.parameters()).data.fill_(float("nan"))
     with pytest.warns(fk.FlowkitWarning, match="40 of 40 samples are not finite"):
         pipeline.sample_to(tmp_path / "x.npy", 40, batch_size=16)
+
+
+def test_units_in_which_networks_learn_badly_are_told(tiny, tmp_path):
+    class Far(fk.DataSource):
+        spec = fk.DataSpec((2,))
+
+        def draw(self, n, generator=None):
+            return fk.Batch(torch.randn(n, 2, generator=generator) + 30)
+
+    with pytest.warns(
+        fk.FlowkitWarning, match=r"data: as the model sees them their mean is 30\.1 and their deviation "
+    ):
+        tiny.data(Far()).build().fit(tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fk.FlowkitWarning)
+        tiny.data("circles").build().fit(tmp_path / "circles")
 
 
 class WithRealConditions(fk.DataSource):

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
+import flowkit as fk
 from flowkit import DataError, FlowkitWarning
 
 VALUES = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32) * [1, 10, 0.1] + [0, 5, -3]
@@ -567,3 +568,14 @@ def test_numbers_that_float32_holds_lose_nothing_however_far_they_are(tmp_path, 
     values = np.stack([np.arange(20) * 2 + 2**24, np.full(20, 123_456_789)], axis=1)  # float32 holds even ones there
     data = ArrayFile(write(tmp_path / "x.npy", values.astype(dtype)))
     assert np.array_equal(data.z[:, 0].numpy(), values[:, 0])
+
+
+def test_an_array_of_images_says_what_is_black_and_white(tmp_path):
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).uniform(0, 255, (16, 3, 4, 4)).astype("float32"))
+    builder = fk.Pipeline.builder().network("unet", width=8).evaluation(metrics=[]).sampling(steps=1)
+    builder = builder.training(steps=1, batch_size=4)
+    plain = builder.data("array", path=tmp_path / "z.npy").build()
+    with pytest.raises(fk.ConfigError, match=r"did not say which values are black and white.* data\.image_range"):
+        plain.sample_to(tmp_path / "plain", 2)
+    builder.data("array", path=tmp_path / "z.npy", image_range=[0, 255]).build().sample_to(tmp_path / "pictures", 2)
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
