@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .profiling.profile import Profile as Profile
     from .profiling.sampling import profile_sampling as profile_sampling
     from .profiling.training import profile as profile
+    from .progress import ProgressBar as ProgressBar
     from .random import BlockGenerator as BlockGenerator
     from .random import Generator as Generator
     from .random import ShareGenerator as ShareGenerator
@@ -187,6 +188,7 @@ _MODULES = {
     "profiling.profile": ("Profile",),
     "profiling.sampling": ("profile_sampling",),
     "profiling.training": ("profile",),
+    "progress": ("ProgressBar",),
     "random": (
         "BlockGenerator",
         "Generator",

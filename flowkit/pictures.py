@@ -1,6 +1,6 @@
 """The pictures of a run: data beside samples, the loss, and the way from noise to data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +50,16 @@ def draw_samples(pipeline: "Pipeline", path: Path) -> Path:
 
 
 def draw_loss(run: RunFolder, path: Path) -> Path:
-    """The loss over the steps, as it was logged and smoothed."""
+    """The loss over the steps, as it was logged and smoothed; beside it what metrics saw amid training, if any did."""
     from scipy.ndimage import gaussian_filter1d
 
     lines = [line for line in run.metrics() if line["loss"] is not None]
     steps, losses = [line["step"] for line in lines], [line["loss"] for line in lines]
     smoothed = gaussian_filter1d(losses, sigma=max(1.0, len(losses) / 50), mode="nearest") if losses else []
-    with _figure(path, columns=1, size=(6, 3.5)) as (ax,):
+    measured = run.measurements()
+    with _figure(path, columns=2 if measured else 1, size=(10 if measured else 6, 3.5)) as (ax, *beside):
+        for other in beside:
+            _draw_measurements(other, measured)
         ax.plot(steps, losses, color="#9db8d9", linewidth=1, marker="o" if len(steps) == 1 else None, label="logged")
         ax.plot(steps, smoothed, color="#1f4e8c", linewidth=1.8, label="smoothed")
         ax.set_xlabel("step")
@@ -64,6 +67,20 @@ def draw_loss(run: RunFolder, path: Path) -> Path:
         ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
     return path
+
+
+def _draw_measurements(ax: "Axes", measured: Sequence[Mapping[str, Any]]) -> None:
+    """Each metric over the steps, in multiples of its floor."""
+    for label in dict.fromkeys(label for line in measured for label in line["metrics"]):
+        seen = [(line["step"], line["metrics"].get(label)) for line in measured]
+        known = [(step, one["value"] / one["floor"]) for step, one in seen if one and one["value"] and one["floor"]]
+        if known:
+            ax.plot(*zip(*known, strict=True), marker="o", markersize=3, label=label)
+    ax.axhline(1, color="#888888", linewidth=1, linestyle="--")
+    ax.set_xlabel("step")
+    ax.set_ylabel("times the floor")
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def draw_trajectory(pipeline: "Pipeline", path: Path) -> Path:

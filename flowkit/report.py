@@ -140,10 +140,11 @@ def _duration(seconds: float) -> str:
 def _pictures(run: RunFolder, log: Sequence[Mapping[str, Any]], missing: list[str]) -> Iterator[tuple[str, Image]]:
     losses = [line["loss"] for line in log if line["loss"] is not None]
     course = f": {losses[0]:.4g} when first logged, {losses[-1]:.4g} when last" if losses else ""
+    beside = "; on the right metrics, in multiples of their floor" if run.measurements() else ""
     shown = {
         "samples.png": ("Samples", "data on the left, samples of the model on the right"),
         "trajectory.gif": ("From noise to data", "animation of samples on their way from t = 0 to t = 1"),
-        "loss.png": ("Loss", f"the training loss over the steps{course}"),
+        "loss.png": ("Loss", f"the training loss over the steps{course}{beside}"),
     }
     for file, (title, alt) in shown.items():
         try:

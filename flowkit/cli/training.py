@@ -52,8 +52,8 @@ def train(
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.provenance import provenance, version_changes
     from ..pipeline.resume import changes, check_same, files_of, of_today
+    from ..progress import ProgressBar
     from ..training.checkpoint import latest_checkpoint
-    from .progress import ProgressBar
 
     processes = launched()
     console = lasting_console(highlight=False, soft_wrap=True, quiet=not processes.is_main)

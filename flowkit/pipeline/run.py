@@ -138,6 +138,10 @@ class RunFolder:
         """The lines of `metrics.jsonl` that tell a loss."""
         return [line for line in self.log() if "loss" in line]
 
+    def measurements(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` that tell what the metrics saw amid training."""
+        return [line for line in self.log() if isinstance(line.get("metrics"), dict)]
+
     def log(self) -> list[dict[str, Any]]:
         """All lines of `metrics.jsonl`, signs of life too; what a crash has cut short or damaged is passed over."""
         if not self.metrics_file.is_file():

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import flowkit as fk
-from flowkit.cli.progress import ProgressBar
+from flowkit.progress import ProgressBar
 from flowkit.training import choice, stepping
 from flowkit.training.choice import (
     COMPILED_WARM_UP,

@@ -5,8 +5,10 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 import flowkit as fk
+from flowkit import pictures
 from flowkit.pipeline.run import RunFolder
 
 
@@ -66,3 +68,20 @@ def test_time_that_measuring_takes_is_none_of_the_steps(tiny, tmp_path, monkeypa
     tiny.evaluation(every=5).training(log_every=10).build().fit(tmp_path / "run")
     assert hours == [4]
     assert all(line["steps_per_second"] > 10 / 3600 for line in RunFolder(tmp_path / "run").metrics())
+
+
+def test_what_was_measured_stands_beside_the_loss(tiny, tmp_path):
+    tiny.build().fit(tmp_path / "plain")
+    tiny.evaluation(every=5).build().fit(tmp_path / "run")
+    widths = []
+    for name in ("plain", "run"):
+        pictures.draw_loss(RunFolder(tmp_path / name), tmp_path / "loss.png")
+        with Image.open(tmp_path / "loss.png") as drawn:
+            widths.append(drawn.width)
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_the_progress_bar_tells_of_what_was_measured(tiny, tmp_path, capsys):
+    tiny.evaluation(every=10).build().fit(tmp_path / "run", callbacks=[fk.ProgressBar()])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(("step 10/20  2-Wasserstein ", "step 20/20  2-Wasserstein ")) for line in lines) == 2

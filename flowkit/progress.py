@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..interfaces.callback import Callback, TrainingState
+from .interfaces.callback import Callback, TrainingState
 
 __all__ = ["ProgressBar"]
 
@@ -12,11 +12,14 @@ class ProgressBar(Callback):
     """Loss, steps a second and time left, on a line of the terminal; a line now and then where there is none.
 
     Arguments:
-        console: Where to.
+        console: Where to; by default the standard output.
+
+    Example:
+        >>> pipeline.fit("runs/moons", callbacks=[fk.ProgressBar()])
     """
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._printed_tenth = 0
         self._said = False
