@@ -49,23 +49,51 @@ def write_yaml(value: Mapping[str, Any]) -> str:
 def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """A configuration with `section.setting=value` applied; values are YAML.
 
-    Choosing another component (`network=unet`) drops the settings of the one before.
+    Choosing another component (`network=unet`) drops the settings of the one before. What is chosen comes before what
+    is set of it, in whatever order they are written; of two values for one place the last counts.
 
     Raises:
         ConfigError: An assignment is not of that form, or goes into a list.
     """
+    parsed = [_parsed(assignment) for assignment in assignments]
+    lasting = [one for i, one in enumerate(parsed) if not any(_says(later, one) for later in parsed[i + 1 :])]
     result = dict(given)
-    for assignment in assignments:
-        place, equals, text = assignment.partition("=")
-        keys = place.split(".")
-        if not equals or not all(keys):
-            raise ConfigError(f"{assignment!r} is not of the form section.setting=value")
-        try:
-            value = yaml.load(text, _Loader)
-        except yaml.YAMLError:
-            raise ConfigError(f"{assignment!r}: the value is not valid YAML") from None
-        result = _set(result, keys, value, place)
+    for keys, value in sorted(lasting, key=_depth):
+        result = _set(result, keys, value, ".".join(keys))
     return result
+
+
+_Assignment = tuple[list[str], Any]
+"""The keys of a place, and the value that it gets."""
+
+
+def _parsed(assignment: str) -> _Assignment:
+    place, equals, text = assignment.partition("=")
+    keys = place.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"{assignment!r} is not of the form section.setting=value")
+    try:
+        return keys, yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise ConfigError(f"{assignment!r}: the value is not valid YAML") from None
+
+
+def _depth(assignment: _Assignment) -> int:
+    """How deep an assignment reaches; a name counts as the component that it chooses."""
+    keys, _ = assignment
+    return len(keys) - (keys[-1] == "name")
+
+
+def _says(later: _Assignment, one: _Assignment) -> bool:
+    """Whether the value of a later assignment, a mapping, holds the place of an earlier one."""
+    (outer, value), (keys, _) = later, one
+    if keys[: len(outer)] != outer:
+        return False
+    for key in keys[len(outer) :]:
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,6 +164,32 @@ def test_overrides_reach_into_names_and_replace_components():
     assert config.training.learning_rate == 1e-4
 
 
+SCHEDULE_15 = {"path": {"name": "gaussian", "schedule": {"name": "vp", "rate_max": 15}}}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "after"),
+    [
+        (["path.schedule.rate_max=15", "path.schedule=vp"], SCHEDULE_15),
+        (["path.schedule.rate_max=15", "path.schedule.name=vp"], SCHEDULE_15),
+        (["path.schedule.rate_max=15", "path={name: gaussian, schedule: vp}"], SCHEDULE_15),
+        (["path.schedule=vp", "path.schedule.rate_max=15", "path=gaussian"], SCHEDULE_15),
+        (["path.schedule.rate_max=1", "path.schedule=vp", "path.schedule.rate_max=15"], SCHEDULE_15),
+        (["path.schedule.rate_max=1", "path={name: gaussian, schedule: {name: vp, rate_max: 15}}"], SCHEDULE_15),
+    ],
+)
+def test_what_is_chosen_comes_before_what_is_set_of_it_in_whatever_order(assignments, after):
+    assert override({"path": {"name": "gaussian", "schedule": "cosine"}}, assignments) == after
+
+
+def test_a_chosen_component_drops_the_settings_of_the_file_but_not_those_beside_it():
+    given = {"network": {"name": "mlp", "width": 3, "depth": 5}}
+    assert override(given, ["network.width=32", "network=unet"])["network"] == {"name": "unet", "width": 32}
+    assert override(given, ["network=unet", "network.width=32"])["network"] == {"name": "unet", "width": 32}
+    found = problems(override({"data": "moons"}, ["path.schedule.rate_max=15", "path.schedule=cosine"]))
+    assert list(found) == ["path.schedule.rate_max"]
+
+
 @pytest.mark.parametrize("text", ["training.steps=3", "sampling.guidance.scale=3"])
 def test_an_override_does_not_discard_a_list(text):
     given = {"training": [1, 2], "sampling": {"guidance": [{"name": "classifier_free"}, {"name": "autoguidance"}]}}
