@@ -128,7 +128,7 @@ def _settings(form: "Form", registry: Registry) -> Iterator[tuple[str, str, str]
     for name, slot in form.slots.items():
         kind = f"list of {slot.kind}" if slot.many else slot.kind
         default = "required" if slot.default is REQUIRED else _default(slot.default, slot.kind, registry)
-        yield name, f"{kind} | none" if slot.optional else kind, default
+        yield name, f"{kind} | null" if slot.optional else kind, default
     for name, field in form.model.model_fields.items():
         hint: Any = field.annotation
         if field.metadata:
@@ -138,27 +138,32 @@ def _settings(form: "Form", registry: Registry) -> Iterator[tuple[str, str, str]
 
 def _default(value: Any, kind: str, registry: Registry) -> str:
     if value is None or isinstance(value, str):
-        return value or "none"
+        return value or "null"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_default(item, kind, registry) for item in value) or "none"
+        return f"[{', '.join(_default(item, kind, registry) for item in value)}]"
     entry = registry.entry_of(kind, value)
     return entry.component.name if entry else type(value).__name__
 
 
 def _value(value: Any) -> str:
-    return "none" if value is None else str(value)
+    """A value as a configuration writes it."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def type_text(hint: Any) -> str:
-    """A type with its range, as in `float (> 0) | none`."""
+    """A type with its range, as in `float (> 0) | null`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is None or hint is type(None):
-        return "none"
+        return "null"
     if origin is Annotated:
         limits = ", ".join(_limits(hint.__metadata__))
         return f"{type_text(arguments[0])} ({limits})" if limits else type_text(arguments[0])
     if origin is Literal:
-        return " | ".join(str(argument) for argument in arguments)
+        return " | ".join(map(_value, arguments))
     if origin in (typing.Union, types.UnionType):
         return " | ".join(type_text(argument) for argument in arguments)
     if arguments:

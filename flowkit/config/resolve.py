@@ -71,6 +71,9 @@ class Resolver:
             if not slot.optional:
                 self.problem(where, self._required(slot.kind))
             return None
+        if slot.optional and given == "none" and "none" not in self._names(slot.kind):
+            self.problem(where, f"there is no {slot.kind} 'none': null leaves it out")
+            return None
         if isinstance(given, Mapping) and not {"name", "instance"} & given.keys():
             try:
                 given = self._default_name(slot) | dict(given)
@@ -164,12 +167,15 @@ class Resolver:
             items = error.errors(include_url=False)
             for name in given:  # a union tells what each of its types says
                 said = [_in_words(item).partition("; got")[0] for item in items if item["loc"][:1] == (name,)]
-                if said and _is_union(model.model_fields[name].annotation):
-                    self.problem(f"{prefix}{name}", f"{' or '.join(dict.fromkeys(said))}; got {given[name]!r}")
+                hint = model.model_fields[name].annotation
+                if said and _is_union(hint):
+                    text = f"{' or '.join(dict.fromkeys(said))}{_or_null(hint)}"
+                    self.problem(f"{prefix}{name}", f"{text}; got {given[name]!r}")
                     items = [item for item in items if item["loc"][:1] != (name,)]
             for item in items:
                 where = prefix + ".".join(str(part) for part in item["loc"])
-                self.problem(where, _in_words(item))
+                field = model.model_fields.get(str(item["loc"][0])) if len(item["loc"]) == 1 else None
+                self.problem(where, _in_words(item, _or_null(field.annotation) if field else ""))
             return {}
 
     def _is_beyond_words(self, slot: Slot) -> bool:
@@ -186,8 +192,11 @@ class Resolver:
         return {"name": default.qualified} if default else {}
 
     def _required(self, kind: str) -> str:
-        names = sorted({entry.component.name for entry in self.registry.of_kind(kind)})
+        names = self._names(kind)
         return f"is required; choose from: {', '.join(names)}" if names else f"is required; no plugin provides a {kind}"
+
+    def _names(self, kind: str) -> list[str]:
+        return sorted({entry.component.name for entry in self.registry if entry.component.kind == kind})
 
     def _example(self, kind: str) -> str:
         entries = self.registry.of_kind(kind)
@@ -219,11 +228,15 @@ def _is_made_a_number(given: Any, value: Any) -> bool:
     return isinstance(given, bool) and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _in_words(item: Any) -> str:
+def _or_null(hint: Any) -> str:
+    return " or null" if type(None) in get_args(hint) else ""
+
+
+def _in_words(item: Any, or_null: str = "") -> str:
     if item["type"] == "missing":
         return "is required"
     if item["type"] in ("bool_parsing", "bool_type"):
-        return f"should be true or false; got {item['input']!r}"
+        return f"should be true or false{or_null}; got {item['input']!r}"
     message = item["msg"].removeprefix("Value error, ").partition(", unable to")[0]
     message = message[0].lower() + message[1:]
-    return f"{message.replace('input should', 'should')}; got {item['input']!r}"
+    return f"{message.replace('input should', 'should')}{or_null}; got {item['input']!r}"

@@ -43,6 +43,13 @@ def test_slots_are_shown_with_their_kind_and_default():
     assert "Filled in by a pipeline: event_shape" in flowkit("show", "network", "unet").stdout
 
 
+def test_values_are_shown_as_a_configuration_writes_them():
+    text = " ".join(flowkit("show", "data", "array").stdout.split())
+    assert "key str | null null " in text
+    assert "none" not in text
+    assert "multipliers tuple[int (> 0), ...] [1, 2]" in " ".join(flowkit("show", "network", "unet").stdout.split())
+
+
 @pytest.mark.parametrize("entry", list(installed_plugins().registry), ids=lambda entry: entry.target)
 def test_every_component_can_be_shown(entry):
     text = flowkit("show", entry.component.kind, entry.component.name).stdout
@@ -71,8 +78,9 @@ def test_a_kind_without_components_is_listed():
     [
         (int, "int"),
         (Annotated[float, Field(gt=0, le=1)], "float (> 0, <= 1)"),
-        (Annotated[float, Field(ge=0)] | None, "float (>= 0) | none"),
+        (Annotated[float, Field(ge=0)] | None, "float (>= 0) | null"),
         (Literal["a", "b"], "a | b"),
+        (Literal[False, "auto"], "false | auto"),
         (tuple[Annotated[int, Field(gt=0)], ...], "tuple[int (> 0), ...]"),
         (Annotated[list[float], Field(min_length=1)], "list[float] (length >= 1)"),
         (dict[str, Path], "dict[str, Path]"),

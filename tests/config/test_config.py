@@ -72,6 +72,17 @@ def test_what_is_not_of_the_type_is_told_what_is_allowed():
     assert found["sampling.compile"] == "should be true or false; got 'maybe'"
 
 
+def test_where_null_is_allowed_the_message_says_so():
+    given = {"training": {"gradient_clip": "none"}, "sampling": {"guidance": "none", "integrator": "none"}}
+    found = problems({"data": "moons"} | given)
+    assert found["training.gradient_clip"] == "should be a valid number or null; got 'none'"
+    assert found["sampling.guidance"] == "there is no guidance 'none': null leaves it out"
+    assert "there is no integrator 'none'; choose from" in found["sampling.integrator"]
+    assert problems({"data": "moons", "training": {"gradient_clip": -1}}) == {
+        "training.gradient_clip": "should be greater than 0 or null; got -1"
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("steps", "'training.steps' or 'sampling.steps'"), ("integrator", "'sampling.integrator'")]
 )
