@@ -1,9 +1,9 @@
 """The settings that belong to no component: training, sampling, evaluation."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..errors import ConfigError
 from .form import Form, Slot
@@ -11,6 +11,14 @@ from .form import Form, Slot
 __all__ = ["EVALUATION", "SAMPLING", "EvaluationSettings", "SamplingSettings", "TrainingSettings"]
 
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _no(given: Any) -> Any:
+    """What was written as `no`, which YAML 1.1 takes for false."""
+    return "no" if given is False else given
+
+
+Precision = Annotated[Literal["no", "fp16", "bf16"], BeforeValidator(_no)]
 
 
 class _Section(BaseModel):
@@ -32,7 +40,7 @@ class TrainingSettings(_Section):
     condition_dropout: float = Field(
         0.0, ge=0, lt=1, description="probability that a sample trains without its condition"
     )
-    mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="Accelerate's mixed precision")
+    mixed_precision: Precision = Field("no", description="Accelerate's mixed precision")
     compile: Literal[False, True, "auto"] = Field(
         False, description="compile the step: slow to start, then faster; auto: if timing it says so"
     )

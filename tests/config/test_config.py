@@ -6,6 +6,7 @@ from oracles import mixture
 import flowkit as fk
 from flowkit.config.config import read_config
 from flowkit.config.files import merge, override, parse_yaml, write_yaml
+from flowkit.config.schema import json_schema
 from flowkit.errors import ConfigError
 from flowkit.plugins import PluginManager, installed_plugins
 
@@ -103,6 +104,18 @@ def test_a_truth_value_is_no_number():
         "sampling.grid.values": "takes numbers, not true or false; got [False, 0.5, True]",
     }
     read_config({"data": {"name": "moons", "labels": True}, "training": {"learning_rate": 1}}, installed_plugins())
+
+
+def test_no_mixed_precision_is_written_as_no():
+    for text in ("no", "'no'", "false"):
+        given = override({"data": "moons"}, [f"training.mixed_precision={text}"])
+        config = read_config(given, installed_plugins())
+        assert config.dump()["training"]["mixed_precision"] == "no"
+    message = "should be 'no', 'fp16' or 'bf16'; got True"
+    given = override({"data": "moons"}, ["training.mixed_precision=yes"])
+    assert problems(given) == {"training.mixed_precision": message}
+    schema = json_schema()["properties"]["training"]["properties"]["mixed_precision"]
+    assert (schema["enum"], schema["default"]) == (["no", "fp16", "bf16"], "no")
 
 
 def test_a_setting_of_several_types_has_one_line():
