@@ -16,6 +16,7 @@ __all__ = [
     "complete_kind",
     "complete_override",
     "complete_sampling_override",
+    "complete_shown",
     "components_of",
 ]
 
@@ -25,8 +26,14 @@ Offers = list[tuple[str, str]]
 
 def complete_kind(incomplete: str) -> Offers:
     """Kinds of component, and `recipe`."""
-    kinds = {kind.name: kind.summary for kind in installed_plugins().registry.kinds.values()}
-    return _beginning(incomplete, (kinds | {"recipe": "complete configurations"}).items())
+    return _beginning(incomplete, [*_kinds().items(), ("recipe", "complete configurations")])
+
+
+def complete_shown(incomplete: str) -> Offers:
+    """What `flowkit show` shows: kinds, `recipe`, and the sections that are no component."""
+    sections = {"training": "how training runs", "sampling": "how samples are drawn"}
+    sections |= {"evaluation": "how samples are measured"}
+    return [*complete_kind(incomplete), *_beginning(incomplete, sections.items())]
 
 
 def complete_component(ctx: typer.Context, incomplete: str) -> Offers:
@@ -61,6 +68,10 @@ def complete_sampling_override(ctx: typer.Context, incomplete: str) -> Offers:
     from .overrides import offers
 
     return offers(ctx, incomplete, ["sampling"])
+
+
+def _kinds() -> dict[str, str]:
+    return {kind.name: kind.summary for kind in installed_plugins().registry.kinds.values()}
 
 
 def _recipes() -> Iterator[tuple[str, str]]:

@@ -8,8 +8,7 @@ import typer
 
 from ..config.config import COMPONENTS
 from ..config.files import override
-from ..config.form import Form
-from ..config.sections import EVALUATION, SAMPLING, TrainingSettings
+from ..config.sections import FORMS
 from ..config.source import settings_in_source
 from ..errors import FlowkitError
 from ..injection import INJECTED_ANNOTATIONS
@@ -19,14 +18,13 @@ from .completion import Offers, components_of
 
 __all__ = ["offers"]
 
-SECTIONS = {"training": Form(TrainingSettings), "sampling": SAMPLING, "evaluation": EVALUATION}
 KIND, PLAIN, SECTION = "kind", "plain", "section"
 
 Node = tuple[str, str]
 """What a place in a configuration is: (`kind`, its name), (`plain`, its default), (`section`, its name)."""
 
 
-def offers(ctx: typer.Context, incomplete: str, sections: Sequence[str] = (*COMPONENTS, *SECTIONS)) -> Offers:
+def offers(ctx: typer.Context, incomplete: str, sections: Sequence[str] = (*COMPONENTS, *FORMS)) -> Offers:
     """The words that may stand in place of `incomplete`, after the configuration and the overrides before it."""
     *before, word = _rejoined([*(ctx.params.get("overrides") or []), incomplete])
     try:
@@ -58,7 +56,7 @@ def _given(config: str | None) -> Mapping[str, Any]:
 def _completed(word: str, given: Any, sections: Sequence[str], registry: Registry) -> Iterator[tuple[str, str]]:
     place, equals, _ = word.partition("=")
     *parents, last = place.split(".")
-    nodes: dict[str, Node] = {name: (SECTION if name in SECTIONS else KIND, name) for name in sections}
+    nodes: dict[str, Node] = {name: (SECTION if name in FORMS else KIND, name) for name in sections}
     for key in parents:
         nodes = _inside(nodes.get(key, (PLAIN, "")), given.get(key) if isinstance(given, Mapping) else None, registry)
         given = given.get(key) if isinstance(given, Mapping) else None
@@ -81,7 +79,7 @@ def _inside(node: Node, given: Any, registry: Registry) -> dict[str, Node]:
     """The settings at a place: those of a section, or those of the component that is chosen there."""
     what, name = node
     if what == SECTION:
-        form = SECTIONS[name]
+        form = FORMS[name]
         plain = {key: (PLAIN, _written(repr(field.default))) for key, field in form.model.model_fields.items()}
         return {key: (KIND, slot.kind) for key, slot in form.slots.items()} | plain
     if what == PLAIN:

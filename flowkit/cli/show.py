@@ -1,4 +1,4 @@
-"""`flowkit show`: one component, one kind, or one recipe."""
+"""`flowkit show`: one component, one kind, one recipe, or one section."""
 
 import inspect
 import types
@@ -14,26 +14,35 @@ from ..config.docstring import arguments_of, first_paragraph, sections_of
 from ..errors import ConfigError
 from ..plugins.manager import PluginManager, installed_plugins
 from ..plugins.registry import Registry
-from .completion import complete_component, complete_kind
+from .completion import complete_component, complete_shown
 from .tables import table
 
 if TYPE_CHECKING:
     from ..config.form import Form
 
-__all__ = ["show"]
+__all__ = ["section_rows", "show"]
 
 
 def show(
-    kind: Annotated[str, typer.Argument(help="A kind, such as path; or recipe.", autocompletion=complete_kind)],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="A kind, such as path; or recipe, training, sampling, evaluation.", autocompletion=complete_shown
+        ),
+    ],
     name: Annotated[
         str | None,
         typer.Argument(help="The name of a component, such as gaussian.", autocompletion=complete_component),
     ] = None,
 ) -> None:
-    """Show a component with its settings; without a name, what its kind asks of one; or the text of a recipe."""
+    """Show a component with its settings; without a name, what its kind asks of one; or the text of a recipe; or the
+    settings of training, sampling or evaluation.
+    """
     plugins, console = installed_plugins(), Console(highlight=False)
     if kind == "recipe":
         _show_recipe(name, plugins)
+    elif _is_section(kind, plugins.registry):
+        _show_section(kind, name, plugins.registry, console)
     elif name is None:
         _show_kind(kind, plugins.registry, console)
     else:
@@ -47,6 +56,43 @@ def _show_recipe(name: str | None, plugins: PluginManager) -> None:
         names = ", ".join(recipe.name for recipe, _ in plugins.recipes) or "none"
         raise ConfigError(f"name a recipe, as in `flowkit show recipe NAME`; recipes: {names}")
     print(recipe_text(name, plugins), end="")
+
+
+def _is_section(name: str, registry: Registry) -> bool:
+    from ..config.sections import FORMS
+
+    return name in FORMS and name not in registry.kinds
+
+
+def _show_section(section: str, name: str | None, registry: Registry, console: Console) -> None:
+    from ..config.sections import FORMS
+
+    if name is not None:
+        raise ConfigError(f"{section} is a section, which holds no components: `flowkit show {section}` is all of it")
+    console.print(f"[bold]{section}[/]  {escape(first_paragraph(FORMS[section].model))}\n")
+    settings = table("setting", "type", "default", "what it is")
+    for row in section_rows(section, registry):
+        settings.add_row(*map(escape, row))
+    console.print(settings)
+
+
+def section_rows(section: str, registry: Registry) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of every setting of `training`, `sampling` or `evaluation`."""
+    from ..config.sections import FORMS
+
+    form = FORMS[section]
+    for name, kind, default in _settings(form, registry):
+        if name in form.slots:
+            slot = form.slots[name]
+            yield name, kind, default if slot.optional else _chosen_unasked(slot.kind, registry), slot.meaning
+        else:
+            yield name, kind, default, form.model.model_fields[name].description or ""
+
+
+def _chosen_unasked(kind: str, registry: Registry) -> str:
+    """The component that a plugin declares the default of its kind."""
+    defaults = [entry for entry in registry.of_kind(kind) if "any" in entry.component.default_for]
+    return " or ".join(map(registry.name_of, defaults)) or "required"
 
 
 def _show_component(kind: str, name: str, registry: Registry, console: Console) -> None:

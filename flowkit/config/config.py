@@ -10,9 +10,9 @@ from ..plugins.manager import PluginManager
 from ..plugins.registry import Registry
 from ..processes import launched
 from .choice import Choice, dump
-from .form import REQUIRED, Form, Slot
+from .form import REQUIRED, Slot
 from .resolve import Resolver
-from .sections import EVALUATION, SAMPLING, TrainingSettings
+from .sections import EVALUATION, FORMS, SAMPLING, TrainingSettings
 
 __all__ = ["COMPONENTS", "SECTIONS", "Config", "read_config"]
 
@@ -133,8 +133,7 @@ def _names(value: Any) -> Any:
 
 def _settings_called(name: str) -> str:
     """A suggestion of the settings of that name, where their section was left out."""
-    forms = {"training": Form(TrainingSettings), "sampling": SAMPLING, "evaluation": EVALUATION}
-    places = [f"'{section}.{name}'" for section, form in forms.items() if name in form.names]
+    places = [f"'{section}.{name}'" for section, form in FORMS.items() if name in form.names]
     return f" (did you mean {' or '.join(places)}?)" if places else ""
 
 
@@ -186,7 +185,7 @@ def _event(data: Any, registry: Registry) -> str:
 
 def _read(given: Mapping[str, Any], resolver: Resolver) -> Config:
     components = {kind: resolver.slot(Slot(kind), given.get(kind, REQUIRED), kind) for kind in COMPONENTS}
-    training = resolver.form(Form(TrainingSettings), given.get("training"), "training")
+    training = resolver.form(FORMS["training"], given.get("training"), "training")
     sampling = _sampling(resolver, given.get("sampling"))
     evaluation = resolver.form(EVALUATION, given.get("evaluation"), "evaluation")
     callbacks = resolver.slot(Slot("callback", many=True), given.get("callbacks"), "callbacks")

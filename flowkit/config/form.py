@@ -36,12 +36,14 @@ class Slot:
         default: A component's name or instance, None, or `REQUIRED`.
         optional: Whether None is allowed.
         many: Whether it takes a list.
+        meaning: What it is, where no docstring says so.
     """
 
     kind: str
     default: Any = REQUIRED
     optional: bool = False
     many: bool = False
+    meaning: str = ""
 
 
 @dataclass(frozen=True)

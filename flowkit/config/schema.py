@@ -18,7 +18,7 @@ from ..plugins.registry import Entry, Registry
 from .config import COMPONENTS
 from .docstring import arguments_of, first_paragraph
 from .form import REQUIRED, Form, Slot, form_of
-from .sections import EVALUATION, SAMPLING, TrainingSettings
+from .sections import FORMS
 
 __all__ = ["MODELINE", "json_schema", "schema_and_failures"]
 
@@ -63,14 +63,10 @@ class _Schema:
 
     def whole(self) -> Json:
         properties = {kind: self._section(kind) for kind in COMPONENTS}
-        sampling = _properties(SAMPLING, self)
+        settings = {section: _properties(form, self) for section, form in FORMS.items()}
         for kind in ("integrator", "grid"):  # what the reader fills in
-            sampling[kind] = self._section(kind)
-        evaluation = _properties(EVALUATION, self)
-        sections = {
-            "training": _or_null(_mapping(_properties(Form(TrainingSettings), self))),
-            "sampling": _or_null(_mapping(sampling)),
-            "evaluation": _or_null(_mapping(evaluation)),
+            settings["sampling"][kind] = self._section(kind)
+        sections = {section: _or_null(_mapping(properties)) for section, properties in settings.items()} | {
             "callbacks": self.slot(Slot("callback", many=True), "what watches training"),
             "provenance": {"type": "object", "description": "where a stored run came from; written by flowkit"},
         }
@@ -198,7 +194,7 @@ class _Lenient(GenerateJsonSchema):
 def _properties(form: Form, schema: _Schema, meanings: Mapping[str, str] | None = None, prefix: str = "") -> Json:
     """The settings of a form; those that are plain values as pydantic describes them."""
     meanings = meanings or {}
-    properties: Json = {name: schema.slot(slot, meanings.get(name, "")) for name, slot in form.slots.items()}
+    properties: Json = {name: schema.slot(slot, meanings.get(name, slot.meaning)) for name, slot in form.slots.items()}
     plain = _described(form, prefix)
     schema.definitions |= {prefix + name: definition for name, definition in plain.get("$defs", {}).items()}
     for name, setting in plain.get("properties", {}).items():

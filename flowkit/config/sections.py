@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ..errors import ConfigError
 from .form import Form, Slot
 
-__all__ = ["EVALUATION", "SAMPLING", "EvaluationSettings", "SamplingSettings", "TrainingSettings"]
+__all__ = ["EVALUATION", "FORMS", "SAMPLING", "EvaluationSettings", "SamplingSettings", "TrainingSettings"]
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -82,11 +82,15 @@ class EvaluationSettings(_Section):
 SAMPLING = Form(
     SamplingSettings,
     {
-        "integrator": Slot("integrator"),
-        "grid": Slot("grid"),
-        "diffusion": Slot("diffusion", None, optional=True),
-        "guidance": Slot("guidance", None, optional=True),
-        "schedule": Slot("schedule", None, optional=True),
+        "integrator": Slot("integrator", meaning="solves the sampling ODE or SDE"),
+        "grid": Slot("grid", meaning="the times at which it steps"),
+        "diffusion": Slot("diffusion", None, True, meaning="sigma_t of the SDE; null: the default, if one is solved"),
+        "guidance": Slot("guidance", None, True, meaning="steers sampling by the condition; null: none"),
+        "schedule": Slot("schedule", None, True, meaning="the schedule to sample on; null: that of the path"),
     },
 )
-EVALUATION = Form(EvaluationSettings, {"metrics": Slot("metric", None, many=True)})
+EVALUATION = Form(
+    EvaluationSettings, {"metrics": Slot("metric", None, many=True, meaning="what compares samples with data")}
+)
+FORMS = {"training": Form(TrainingSettings), "sampling": SAMPLING, "evaluation": EVALUATION}
+"""What may be filled in in each of these sections."""

@@ -9,8 +9,9 @@ from pydantic import Field
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.cli.show import type_text
+from flowkit.cli.show import section_rows, type_text
 from flowkit.config.docstring import arguments_of, first_paragraph, sections_of
+from flowkit.config.sections import FORMS
 from flowkit.plugins import KINDS, installed_plugins
 
 
@@ -54,6 +55,27 @@ def test_values_are_shown_as_a_configuration_writes_them():
 def test_every_component_can_be_shown(entry):
     text = flowkit("show", entry.component.kind, entry.component.name).stdout
     assert entry.target in text
+
+
+@pytest.mark.parametrize("section", FORMS)
+def test_every_setting_of_a_section_is_shown_with_its_meaning(section):
+    lines = flowkit("show", section).stdout.splitlines()
+    assert first_paragraph(FORMS[section].model) in lines[0]
+    shown = {line.split()[0]: line for line in lines[3:]}
+    assert list(shown) == FORMS[section].names
+    for name, *_, meaning in section_rows(section, installed_plugins().registry):
+        assert meaning
+        assert meaning in shown[name]
+
+
+def test_a_section_is_shown_with_the_defaults_that_plugins_declare():
+    rows = {name: row for name, *row in section_rows("sampling", installed_plugins().registry)}
+    assert rows["integrator"][:2] == ["integrator", "heun"]
+    assert rows["guidance"][:2] == ["guidance | null", "null"]
+    rows = {name: row for name, *row in section_rows("evaluation", installed_plugins().registry)}
+    assert rows["metrics"][:2] == ["list of metric", "wasserstein"]
+    result = CliRunner().invoke(app, ["show", "training", "steps"])
+    assert "`flowkit show training` is all of it" in str(result.exception)
 
 
 @pytest.mark.parametrize("kind", KINDS)
