@@ -10,10 +10,11 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import FlowkitError, Problem, did_you_mean
+from ..errors import FlowkitError, Problem
 from ..plugins.registry import Entry, Registry
 from .choice import Choice
 from .form import REQUIRED, Form, Slot, form_of
+from .suggestions import no_such_setting
 
 __all__ = ["Resolver"]
 
@@ -37,8 +38,8 @@ class Resolver:
         if all(problem.where != where for problem in self.problems):
             self.problems.append(Problem(where, message))
 
-    def form(self, form: Form, given: Any, where: str) -> dict[str, Any]:
-        """The values of a form: plain settings validated, slots resolved."""
+    def form(self, form: Form, given: Any, where: str, entry: Entry | None = None) -> dict[str, Any]:
+        """The values of a form, that of a component or of a section: plain settings validated, slots resolved."""
         if given is None:
             given = {}
         if not isinstance(given, Mapping):
@@ -48,9 +49,7 @@ class Resolver:
         values: dict[str, Any] = {}
         for name in given:
             if name not in form.names:
-                hint = did_you_mean(str(name), form.names)
-                known = ", ".join(form.names) or "none"
-                self.problem(f"{prefix}{name}", f"no such setting{hint}; settings: {known}")
+                self.problem(f"{prefix}{name}", no_such_setting(str(name), form.names, entry, self.registry))
         for name, slot in form.slots.items():
             if name in given or not self._is_beyond_words(slot):
                 values[name] = self.slot(slot, given.get(name, slot.default), f"{prefix}{name}")
@@ -111,7 +110,7 @@ class Resolver:
         except FlowkitError as error:
             self.problem(where, str(error))
             return None
-        settings = self.form(form, given, where)
+        settings = self.form(form, given, where, entry)
         return Choice(entry.component.kind, entry, settings, name=self.registry.name_of(entry))
 
     def _instance(self, kind: str, given: Any, where: str) -> Choice | None:

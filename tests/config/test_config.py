@@ -73,6 +73,25 @@ def test_what_is_not_of_the_type_is_told_what_is_allowed():
     assert found["sampling.compile"] == "should be true or false; got 'maybe'"
 
 
+def test_a_component_without_settings_is_said_to_have_none():
+    given = {"path": {"schedule": {"rate_max": 15}}, "sampling": {"integrator": {"nam": "heun"}}}
+    given["coupling"] = {"name": "independent", "widht": 3}
+    assert problems({"data": "moons"} | given) == {
+        "path.schedule.rate_max": (
+            "schedule 'condot' has no settings; 'rate_max' is a setting of sub_vp and vp, chosen as in {name: sub_vp}"
+        ),
+        "sampling.integrator.nam": "integrator 'heun' has no settings (did you mean 'name'?)",
+        "coupling.widht": "coupling 'independent' has no settings",
+    }
+
+
+def test_a_misspelt_name_of_a_component_is_no_setting_of_the_default():
+    found = problems({"data": "moons", "network": {"nam": "mlp"}})["network.nam"]
+    assert found.startswith("no such setting (did you mean 'name'?); settings: width, ")
+    found = problems({"data": "moons", "network": {"multipliers": [1]}})["network.multipliers"]
+    assert found.endswith("; 'multipliers' is a setting of unet, chosen as in {name: unet}")
+
+
 def test_where_null_is_allowed_the_message_says_so():
     given = {"training": {"gradient_clip": "none"}, "sampling": {"guidance": "none", "integrator": "none"}}
     found = problems({"data": "moons"} | given)

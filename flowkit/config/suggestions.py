@@ -1,0 +1,66 @@
+"""What a person may have meant: settings that other components have, or that belong to another place."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import FlowkitError, did_you_mean
+from ..injection import INJECTED_ANNOTATIONS
+from ..plugins.registry import Entry, Registry
+from .sections import FORMS
+from .source import settings_in_source
+
+__all__ = ["no_such_setting", "places_called", "with_settings"]
+
+
+def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, registry: Registry) -> str:
+    """What to say of a setting that is none of `names`: those of a component, or of a section, which is no entry."""
+    if entry is None:
+        return f"no such setting{did_you_mean(setting, names)}; settings: {', '.join(names)}"
+    component = entry.component
+    hint = did_you_mean(setting, [*names, "name"])
+    text = f"no such setting{hint}" if names else f"{component.kind} {component.name!r} has no settings{hint}"
+    text += f"; settings: {', '.join(names)}" if names else ""
+    others = [] if hint else with_settings([setting], component.kind, registry)
+    if others:
+        return f"{text}; {setting!r} is a setting of {_listed(others)}, chosen as in {{name: {others[0]}}}"
+    return text
+
+
+def with_settings(settings: Collection[str], kind: str, registry: Registry) -> list[str]:
+    """The components of a kind that have these settings. Nothing is imported to find out, so it is a guess."""
+    if not settings:
+        return []
+    found = [entry for entry in registry if entry.component.kind == kind and set(settings) <= _settings_of(entry)]
+    return [registry.name_of(entry) for entry in found]
+
+
+def places_called(setting: str, components: Mapping[str, Any], registry: Registry) -> str:
+    """A suggestion of the settings of that name, where their section was left out.
+
+    Arguments:
+        setting: The name that is no section.
+        components: The sections that are one component each, with what was chosen for them.
+        registry: Where the components are.
+    """
+    sections = [kind for kind, given in components.items() if setting in _settings_of(_chosen(kind, given, registry))]
+    sections += [section for section, form in FORMS.items() if setting in form.names]
+    places = [f"'{section}.{setting}'" for section in sections]
+    return f" (did you mean {' or '.join(places)}?)" if places else ""
+
+
+def _chosen(kind: str, given: Any, registry: Registry) -> Entry | None:
+    name = given.get("name") if isinstance(given, Mapping) else given
+    try:
+        return registry.find(kind, name) if isinstance(name, str) else None
+    except FlowkitError:
+        return None
+
+
+def _settings_of(entry: Entry | None) -> set[str]:
+    found = settings_in_source(entry.target) if entry else []
+    return {name for name, annotation, _ in found if annotation not in INJECTED_ANNOTATIONS}
+
+
+def _listed(names: list[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
