@@ -13,6 +13,7 @@ from .choice import Choice, dump
 from .form import REQUIRED, Slot
 from .resolve import Resolver
 from .sections import EVALUATION, FORMS, SAMPLING, TrainingSettings
+from .suggestions import places_called
 
 __all__ = ["COMPONENTS", "SECTIONS", "Config", "read_config"]
 
@@ -131,22 +132,17 @@ def _names(value: Any) -> Any:
     return [_names(item) for item in value] if isinstance(value, list) else value
 
 
-def _settings_called(name: str) -> str:
-    """A suggestion of the settings of that name, where their section was left out."""
-    places = [f"'{section}.{name}'" for section, form in FORMS.items() if name in form.names]
-    return f" (did you mean {' or '.join(places)}?)" if places else ""
-
-
 def _with_defaults(given: Mapping[str, Any], resolver: Resolver) -> dict[str, Any]:
     """The sections with the defaults of their kinds where nothing was chosen."""
     filled = dict(given)
-    for name in given:
-        if name not in SECTIONS:
-            hint = _settings_called(str(name)) or did_you_mean(str(name), SECTIONS)
-            resolver.problem(str(name), f"no such section{hint}; sections: {', '.join(SECTIONS)}")
     event = _event(given.get("data"), resolver.registry)
     for kind in COMPONENTS[1:]:
         filled[kind] = _filled(filled.get(kind), kind, kind, event, resolver)
+    components = {kind: filled.get(kind) for kind in COMPONENTS}
+    for name in given:
+        if name not in SECTIONS:
+            hint = places_called(str(name), components, resolver.registry) or did_you_mean(str(name), SECTIONS)
+            resolver.problem(str(name), f"no such section{hint}; sections: {', '.join(SECTIONS)}")
     sampling, evaluation = filled.get("sampling") or {}, filled.get("evaluation") or {}
     if isinstance(sampling, Mapping):
         parts = {name: _filled(sampling.get(name), name, f"sampling.{name}", event, resolver) for name in _SAMPLERS}

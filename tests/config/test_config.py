@@ -104,7 +104,13 @@ def test_where_null_is_allowed_the_message_says_so():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("steps", "'training.steps' or 'sampling.steps'"), ("integrator", "'sampling.integrator'")]
+    ("name", "hint"),
+    [
+        ("steps", "'training.steps' or 'sampling.steps'"),
+        ("integrator", "'sampling.integrator'"),
+        ("schedule", "'path.schedule' or 'sampling.schedule'"),
+        ("width", "'network.width'"),
+    ],
 )
 def test_a_setting_without_its_section_is_told_where_it_belongs(name, hint):
     assert f"did you mean {hint}?" in problems({"data": "moons", name: 3})[name]
