@@ -5,11 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConfigError, FlowkitError, FlowkitWarning, did_you_mean
+from ..errors import ConfigError, FlowkitError, FlowkitWarning, Problem, did_you_mean
 from ..plugins.manager import PluginManager
 from ..plugins.registry import Registry
 from ..processes import launched
 from .choice import Choice, dump
+from .files import merge
 from .form import REQUIRED, Slot
 from .resolve import Resolver
 from .sections import EVALUATION, FORMS, SAMPLING, TrainingSettings
@@ -70,14 +71,16 @@ class Config:
                 warnings.warn(text, FlowkitWarning, stacklevel=5)
 
     def with_sampling(self, given: Mapping[str, Any], registry: Registry) -> "Config":
-        """The configuration with some settings of `sampling` changed.
+        """The configuration with some settings of `sampling` changed; a mapping without a name changes the component
+        that is there.
 
         Raises:
             ConfigError: They do not make sense.
         """
         resolver = Resolver(registry)
         current = {key: _as_given(value) for key, value in self.sampling.items()}
-        sampling = _sampling(resolver, current | dict(given))
+        changes = {key: _put_over(self.sampling.get(key), value, f"sampling.{key}") for key, value in given.items()}
+        sampling = _sampling(resolver, current | changes)
         if resolver.problems:
             raise ConfigError(resolver.problems)
         if "diffusion" not in given and not _class_of(sampling["integrator"], registry).solves_sde():
@@ -211,3 +214,24 @@ def _as_given(value: Any) -> Any:
     if isinstance(value, Choice):
         return value.instance if value.instance is not None else dump(value)
     return value
+
+
+def _put_over(before: Any, given: Any, where: str) -> Any:
+    """What was given; settings without a name are put over those of the component that is there."""
+    if not isinstance(before, Choice) or not isinstance(given, Mapping) or {"name", "instance"} & given.keys():
+        return given
+    if before.entry is None:
+        text = f"is an object of {before.name}, whose settings are its own: give an object, or a name beside {given!r}"
+        raise ConfigError([Problem(where, text)])
+    return merge(_written_out(before), given)
+
+
+def _written_out(value: Any) -> Any:
+    """A choice as a mapping of its settings; objects that no file could hold stay what they are."""
+    if isinstance(value, list):
+        return [_written_out(item) for item in value]
+    if not isinstance(value, Choice):
+        return value
+    if value.entry is None:
+        return value.instance
+    return {"name": value.name} | {key: _written_out(setting) for key, setting in value.settings.items()}

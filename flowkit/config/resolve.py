@@ -14,7 +14,7 @@ from ..errors import FlowkitError, Problem
 from ..plugins.registry import Entry, Registry
 from .choice import Choice
 from .form import REQUIRED, Form, Slot, form_of
-from .suggestions import no_such_setting
+from .suggestions import name_missing, no_such_setting
 
 __all__ = ["Resolver"]
 
@@ -93,7 +93,7 @@ class Resolver:
             return absent
         name = given if isinstance(given, str) else settings.pop("name", None)
         if not isinstance(name, str):
-            self.problem(where, f"give the {kind} a name, as in {{name: {self._example(kind)}}}")
+            self.problem(where, name_missing(kind, settings, self.registry))
             return None
         try:
             entry = self.registry.find(kind, name)
@@ -196,10 +196,6 @@ class Resolver:
 
     def _names(self, kind: str) -> list[str]:
         return sorted({entry.component.name for entry in self.registry if entry.component.kind == kind})
-
-    def _example(self, kind: str) -> str:
-        entries = self.registry.of_kind(kind)
-        return entries[0].component.name if entries else "..."
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What a person may have meant: settings that other components have, or that belong to another place."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from ..plugins.registry import Entry, Registry
 from .sections import FORMS
 from .source import settings_in_source
 
-__all__ = ["no_such_setting", "places_called", "with_settings"]
+__all__ = ["name_missing", "no_such_setting", "places_called", "with_settings"]
 
 
 def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, registry: Registry) -> str:
@@ -26,12 +27,28 @@ def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, r
     return text
 
 
-def with_settings(settings: Collection[str], kind: str, registry: Registry) -> list[str]:
-    """The components of a kind that have these settings. Nothing is imported to find out, so it is a guess."""
-    if not settings:
-        return []
-    found = [entry for entry in registry if entry.component.kind == kind and set(settings) <= _settings_of(entry)]
-    return [registry.name_of(entry) for entry in found]
+def name_missing(kind: str, settings: Collection[str], registry: Registry) -> str:
+    """What to say of settings that came without the name of their component."""
+    having = with_settings(settings, kind, registry, alone=True)
+    if having:
+        return f"give the {kind} a name beside {_listed([repr(name) for name in settings])}: {' or '.join(having)}"
+    names = [registry.name_of(entry) for entry in registry if entry.component.kind == kind] or ["..."]
+    return f"give the {kind} a name, as in {{name: {names[0]}}}"
+
+
+def with_settings(settings: Collection[str], kind: str, registry: Registry, alone: bool = False) -> list[str]:
+    """The components of a kind that have these settings, and need no others if they stand alone.
+
+    Nothing is imported to find out, so it is a guess.
+    """
+    found = []
+    for entry in registry:
+        if settings and entry.component.kind == kind:
+            defaults = _settings_of(entry)
+            required = {name for name, default in defaults.items() if not default} if alone else set()
+            if required <= set(settings) <= defaults.keys():
+                found.append(registry.name_of(entry))
+    return found
 
 
 def places_called(setting: str, components: Mapping[str, Any], registry: Registry) -> str:
@@ -56,9 +73,14 @@ def _chosen(kind: str, given: Any, registry: Registry) -> Entry | None:
         return None
 
 
-def _settings_of(entry: Entry | None) -> set[str]:
+def _settings_of(entry: Entry | None) -> dict[str, str]:
+    """The settings of a component, each with its default as it is written; an empty text for none."""
     found = settings_in_source(entry.target) if entry else []
-    return {name for name, annotation, _ in found if annotation not in INJECTED_ANNOTATIONS}
+    return {
+        name: default
+        for name, annotation, default in found
+        if INJECTED_ANNOTATIONS.isdisjoint(re.findall(r"\w+", annotation))
+    }
 
 
 def _listed(names: list[str]) -> str:

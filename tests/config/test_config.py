@@ -92,6 +92,47 @@ def test_a_misspelt_name_of_a_component_is_no_setting_of_the_default():
     assert found.endswith("; 'multipliers' is a setting of unet, chosen as in {name: unet}")
 
 
+def test_settings_of_sampling_without_a_name_change_the_component_that_is_there():
+    registry = installed_plugins().registry
+    guidance = {"name": "classifier_free", "rescale": 0.5}
+    config = read_config(
+        {"data": "moons", "sampling": {"guidance": guidance, "integrator": "dopri5"}}, installed_plugins()
+    )
+    changed = config.with_sampling({"guidance": {"scale": 3}, "integrator": {"rtol": 0.1}}, registry).dump()["sampling"]
+    assert changed["guidance"] == config.dump()["sampling"]["guidance"] | {"scale": 3.0}
+    assert changed["integrator"] == config.dump()["sampling"]["integrator"] | {"rtol": 0.1}
+    replaced = config.with_sampling({"guidance": {"name": "classifier_free", "scale": 3}}, registry).dump()["sampling"]
+    assert replaced["guidance"]["rescale"] == 0
+
+
+def test_a_setting_of_a_nested_object_goes_with_the_rest_of_it_kept():
+    registry, weaker = installed_plugins().registry, mixture()
+    given = {"data": "moons", "sampling": {"guidance": {"name": "autoguidance", "weaker": weaker}}}
+    config = read_config(given, installed_plugins())
+    choice = config.with_sampling({"guidance": {"scale": 3}}, registry).sampling["guidance"]
+    assert choice.settings["scale"] == 3
+    assert choice.settings["weaker"].instance is weaker
+
+
+def test_settings_of_an_object_that_is_not_registered_are_its_own():
+    class Same(fk.Guidance):
+        def guide(self, model):
+            return model
+
+    config = read_config({"data": "moons", "sampling": {"guidance": Same()}}, installed_plugins())
+    with pytest.raises(ConfigError, match=r"sampling.guidance: is an object of Same, whose settings are its own: give"):
+        config.with_sampling({"guidance": {"scale": 3}}, installed_plugins().registry)
+
+
+def test_settings_without_a_name_are_told_of_the_components_that_have_them():
+    for settings, message in (
+        ({"scale": 3}, "give the guidance a name beside 'scale': cfg_zero_star or classifier_free"),
+        ({"scale": 3, "rescale": 0.5}, "give the guidance a name beside 'scale' and 'rescale': classifier_free"),
+        ({"sclae": 3}, "give the guidance a name, as in {name: autoguidance}"),
+    ):
+        assert problems({"data": "moons", "sampling": {"guidance": settings}}) == {"sampling.guidance": message}
+
+
 def test_where_null_is_allowed_the_message_says_so():
     given = {"training": {"gradient_clip": "none"}, "sampling": {"guidance": "none", "integrator": "none"}}
     found = problems({"data": "moons"} | given)
