@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from ..errors import ConfigError, Problem
+from ..errors import ConfigError, FlowkitError, Problem
 from ..plugins.registry import Entry, Registry
 from .form import form_of
 
@@ -66,7 +66,7 @@ def build(value: Any, registry: Registry, where: str = "", **injected: Any) -> A
         injected: The values that only the build knows.
 
     Raises:
-        ConfigError: The constructor refused its settings.
+        ConfigError: The constructor refused its settings, or failed at them.
     """
     if isinstance(value, list):
         return [build(item, registry, f"{where}[{i}]", **injected) for i, item in enumerate(value)]
@@ -84,5 +84,18 @@ def build(value: Any, registry: Registry, where: str = "", **injected: Any) -> A
     arguments |= {name: injected[key] for name, key in form.injected.items() if key in injected}
     try:
         return cls(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError([Problem(where, str(error))]) from error
+    except FlowkitError:
+        raise
+    except Exception as error:  # a stranger's constructor may raise anything
+        raise ConfigError([Problem(where, _why_not_made(value.entry, error))]) from error
+
+
+def _why_not_made(entry: Entry, error: Exception) -> str:
+    """The words of a constructor that refuses its settings; of one that fails, whose it is, too."""
+    if isinstance(error, (TypeError, ValueError)):
+        return str(error)
+    component, said = entry.component, " ".join(str(error).split())
+    return (
+        f"{component.kind} {component.name!r} of {entry.distribution} {entry.version} cannot be made: "
+        f"{type(error).__name__}" + (f": {said}" if said else "")
+    )

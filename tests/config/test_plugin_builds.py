@@ -54,6 +54,50 @@ def manager(*components):
     return plugins
 
 
+class Failing(PlanePath):
+    """A path whose constructor fails."""
+
+    error: ClassVar[BaseException] = KeyError("p")
+
+    def __init__(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("p"), "KeyError: 'p'"),
+        (RuntimeError("one line\n  and another"), "RuntimeError: one line and another"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+def test_a_constructor_that_fails_is_named_with_its_package_in_one_line(error, words, monkeypatch):
+    monkeypatch.setattr(Failing, "error", error)
+    with pytest.raises(fk.ConfigError) as caught:
+        fk.create("path", "failing", plugins=manager(Component("path", "failing", Failing)))
+    assert str(caught.value) == f"path failing: path 'failing' of stranger 1.0 cannot be made: {words}"
+    assert caught.value.__cause__ is error
+
+
+def test_a_constructor_that_fails_hides_no_other_problem():
+    plugins = manager(Component("path", "failing", Failing))
+    given = {
+        "data": "moons",
+        "path": "failing",
+        "source": {"name": "data", "data": {"name": "array", "path": "none.npy"}},
+    }
+    with pytest.raises(fk.ConfigError, match=r"(?s)none.npy.*path: path 'failing' of stranger 1.0 cannot be made"):
+        fk.Pipeline.builder(plugins).from_config(given).build()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), fk.DataError("the data's own words")])
+def test_a_constructor_may_be_interrupted_and_may_speak_for_itself(error, monkeypatch):
+    monkeypatch.setattr(Failing, "error", error)
+    with pytest.raises(type(error)) as caught:
+        fk.create("path", "failing", plugins=manager(Component("path", "failing", Failing)))
+    assert caught.value is error
+
+
 def test_a_path_says_at_build_time_for_which_data_it_is():
     fk.Pipeline.builder().data("moons").path(PlanePath()).build()
     with pytest.raises(fk.ConfigError, match=r"path: the plane has points of shape \(2,\)"):
