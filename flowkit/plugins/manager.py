@@ -20,9 +20,9 @@ from .contexts import Context
 from .hookspecs import PROJECT, FlowkitHooks
 from .kinds import KINDS, DeclaredKind, Kind
 from .lifecycle import HookFailure, HookGuard
-from .registry import Entry, Registry
+from .registry import Entry, Registry, why_stray
 
-__all__ = ["PluginManager", "PluginRecord", "installed_plugins", "why_stray"]
+__all__ = ["PluginManager", "PluginRecord", "installed_plugins"]
 
 _LIFECYCLE = {context.hook: context for context in Context.__subclasses__()}
 
@@ -256,15 +256,6 @@ class PluginManager:
     def _is_disabled(self, name: str, distribution: str) -> bool:
         names = {_normalized(name), _normalized(distribution)}
         return bool(names & self._disabled) or (self._only is not None and not names & self._only)
-
-
-def why_stray(entry: Entry, registry: Registry) -> str:
-    """Why a component of an unknown kind cannot be used."""
-    kind, name = entry.component.kind, entry.component.name
-    return (
-        f"component {name!r} is of an unknown kind {kind!r}{did_you_mean(kind, registry.kinds)}: "
-        "no plugin that is loaded declares it"
-    )
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from ..errors import FlowkitError, PluginError, UnknownComponentError, did_you_m
 from .component import Component
 from .kinds import DeclaredKind, Kind, contested_kinds
 
-__all__ = ["Entry", "Registry", "resolve_target"]
+__all__ = ["Entry", "Registry", "resolve_target", "why_stray"]
 
 
 @dataclass(frozen=True)
@@ -219,13 +219,29 @@ class Registry:
         elsewhere = sorted(k for k, n in self._entries if n == name and k != kind)
         if elsewhere:
             text += f" ({name!r} is the name of a component of kind {' and '.join(elsewhere)})"
-        return text + self._quoted_failures()
+        return text + self._quoted_strays(name) + self._quoted_failures()
+
+    def _quoted_strays(self, name: str) -> str:
+        return "".join(
+            f"\nplugin {entry.plugin} {entry.version}: {why_stray(entry, self)}"
+            for entry in self.strays
+            if name in (entry.component.name, entry.qualified)
+        )
 
     def _quoted_failures(self) -> str:
         return "".join(
             f"\nplugin {plugin} did not load, and may have provided it: {reason}"
             for plugin, reason in self.failures.items()
         )
+
+
+def why_stray(entry: Entry, registry: Registry) -> str:
+    """Why a component of an unknown kind cannot be used."""
+    kind, name = entry.component.kind, entry.component.name
+    return (
+        f"component {name!r} is of an unknown kind {kind!r}{did_you_mean(kind, registry.kinds)}: "
+        "no plugin that is loaded declares it"
+    )
 
 
 def resolve_target(target: str) -> Any:

@@ -189,6 +189,20 @@ def test_a_misspelt_kind_gets_a_suggestion():
     assert "plugin bad:main 1.0: component 'x' is of an unknown kind 'pth' (did you mean 'path'?)" in note
 
 
+def test_a_component_of_a_misspelt_kind_is_quoted_where_its_name_is_not_found():
+    registry = manager(bend=plugin(Component("pth", "bend", Sundial), Component("clok", "other", Sundial))).registry
+    with pytest.raises(UnknownComponentError, match="there is no path 'bend'") as caught:
+        registry.find("path", "bend")
+    _, *quoted = str(caught.value).splitlines()
+    assert quoted == [
+        "plugin bend:main 1.0: component 'bend' is of an unknown kind 'pth' (did you mean 'path'?): "
+        "no plugin that is loaded declares it"
+    ]
+    with pytest.raises(UnknownComponentError) as caught:
+        registry.find("path", "bent")
+    assert "pth" not in str(caught.value)
+
+
 def test_a_slot_of_a_kind_whose_plugin_is_missing_says_what_is_missing():
     with pytest.raises(ConfigError, match=r"Timed: its settings cannot be .* kind that a loaded plugin declares"):
         fk.create("loss", "cfm", plugins=manager(timers=plugin(TIMED)), time="timed")
