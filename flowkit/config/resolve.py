@@ -14,7 +14,7 @@ from ..errors import FlowkitError, Problem
 from ..plugins.registry import Entry, Registry
 from .choice import Choice
 from .form import REQUIRED, Form, Slot, form_of
-from .suggestions import name_missing, no_such_setting
+from .suggestions import how_to_give, name_missing, no_such_setting
 
 __all__ = ["Resolver"]
 
@@ -122,7 +122,8 @@ class Resolver:
         if not isinstance(given, interface):
             self.problem(
                 where,
-                f"takes a name, a mapping with a name, or an object of {interface.__name__}; got {_short(given)}",
+                f"takes a name, a mapping with a name, or an object of {interface.__name__}; got {_short(given)}"
+                + how_to_give(kind, given),
             )
             return None
         return self.describe(kind, given) or _unregistered(kind, given)

@@ -10,7 +10,7 @@ from ..plugins.registry import Entry, Registry
 from .sections import FORMS
 from .source import settings_in_source
 
-__all__ = ["name_missing", "no_such_setting", "places_called", "with_settings"]
+__all__ = ["how_to_give", "name_missing", "no_such_setting", "places_called", "with_settings"]
 
 
 def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, registry: Registry) -> str:
@@ -34,6 +34,20 @@ def name_missing(kind: str, settings: Collection[str], registry: Registry) -> st
         return f"give the {kind} a name beside {_listed([repr(name) for name in settings])}: {' or '.join(having)}"
     names = [registry.name_of(entry) for entry in registry if entry.component.kind == kind] or ["..."]
     return f"give the {kind} a name, as in {{name: {names[0]}}}"
+
+
+def how_to_give(kind: str, given: Any) -> str:
+    """How data are given that are no object of flowkit's yet; nothing for other kinds."""
+    if kind != "data" or isinstance(given, (list, tuple)):
+        return ""
+    if hasattr(given, "__array__"):
+        return ": give an array or a tensor as fk.InMemory(torch.as_tensor(x))"
+    if hasattr(given, "__getitem__") or hasattr(given, "__iter__"):
+        return (
+            ": give a torch Dataset or DataLoader as an fk.Dataset with spec, __len__ and take, or as an fk.DataSource "
+            "with spec and draw (docs/quickstart.md, A Dataset of torch)"
+        )
+    return ""
 
 
 def with_settings(settings: Collection[str], kind: str, registry: Registry, alone: bool = False) -> list[str]:

@@ -1,6 +1,7 @@
 """Reading whole configurations: defaults filled in, every problem at once."""
 
 import pytest
+import torch
 from oracles import mixture
 
 import flowkit as fk
@@ -195,6 +196,24 @@ def test_a_missing_part_without_a_default_is_required():
     assert "is required; choose from: array, checkerboard, " in problems({})["data"]
     without = PluginManager.discover({"FLOWKIT_DISABLE_PLUGINS": "flowkit-torch:couplings"})
     assert "coupling" in problems({"data": "moons"}, without)
+
+
+POINTS = torch.zeros(100, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "way"),
+    [
+        (POINTS, ": give an array or a tensor as fk.InMemory(torch.as_tensor(x))"),
+        (POINTS.numpy(), ": give an array or a tensor as fk.InMemory(torch.as_tensor(x))"),
+        (torch.utils.data.TensorDataset(POINTS), ": give a torch Dataset or DataLoader as an fk.Dataset with spec,"),
+        (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(POINTS)), ": give a torch Dataset or DataLoader"),
+    ],
+)
+def test_data_that_are_no_data_source_are_told_how_to_become_one(data, way):
+    found = problems({"data": data})
+    assert f"an object of DataSource; got a {type(data).__name__}{way}" in found["data"]
+    assert "give" not in problems({"data": "moons", "network": POINTS})["network"]
 
 
 @pytest.mark.parametrize("given", [3, ["moons"], {"noise": 0.1}])
