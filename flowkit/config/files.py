@@ -1,5 +1,6 @@
 """Reading YAML files and `section.setting=value` overrides."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 def write_yaml(value: Mapping[str, Any]) -> str:
     """YAML text that `parse_yaml` reads back."""
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)
+    return yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def override(given: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
@@ -126,8 +127,14 @@ def _set(node: Any, keys: list[str], value: Any, place: str) -> Any:
     return node
 
 
+class _Dumper(yaml.SafeDumper):
+    """YAML's safe dumper, which quotes the texts that `_Loader` would take for numbers."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that refuses a key given twice, which the standard one overwrites unseen."""
+    """YAML's safe loader that refuses a key given twice, which the standard one overwrites unseen, and reads `1e5`
+    as a number, as YAML 1.2 does; 1.1 wants `1.0e+5`.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -142,3 +149,8 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         self.flatten_mapping(node)
         return super().construct_mapping(node, deep)
+
+
+_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))

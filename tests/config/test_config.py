@@ -307,6 +307,21 @@ def test_an_override_does_not_discard_a_list(text):
     assert override(given, ["sampling.guidance=autoguidance"])["sampling"] == {"guidance": "autoguidance"}
 
 
+def test_whole_numbers_may_be_written_with_an_exponent():
+    given = override({"data": "moons"}, ["training.steps=1e5", "training.learning_rate=2e-4", "sampling.steps=.2e2"])
+    config = read_config(given, installed_plugins())
+    assert (config.training.steps, config.training.learning_rate, config.sampling["steps"]) == (100_000, 2e-4, 20)
+    assert isinstance(config.training.steps, int)
+    assert read_config({"data": "moons", "training": {"steps": 1e5}}, installed_plugins()).training.steps == 100_000
+    found = problems(override({"data": "moons"}, ["training.steps=15e-1"]))["training.steps"]
+    assert found.endswith("got 1.5")
+
+
+def test_texts_that_look_like_numbers_are_read_back_as_texts():
+    given = {"a": {"texts": ["1e5", "-.5E3", "12", "no", "1e5 "], "numbers": [1e5, 1e-7, 1e300]}}
+    assert parse_yaml(write_yaml(given), "x") == given
+
+
 @pytest.mark.parametrize("text", ["steps", "=3", "a..b=1", "training.steps=[1"])
 def test_a_malformed_override_is_named(text):
     with pytest.raises(ConfigError, match=r"form|valid YAML"):
