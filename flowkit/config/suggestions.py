@@ -10,18 +10,21 @@ from ..plugins.registry import Entry, Registry
 from .sections import FORMS
 from .source import settings_in_source
 
-__all__ = ["how_to_give", "name_missing", "no_such_setting", "places_called", "with_settings"]
+__all__ = ["how_to_give", "name_missing", "no_such_setting", "places_called"]
+
+ELSEWHERE = {"lr": "learning_rate", "ema": "ema_decay", "batch": "batch_size", "epochs": "steps"}
+"""What other programs call settings of the sections."""
 
 
 def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, registry: Registry) -> str:
     """What to say of a setting that is none of `names`: those of a component, or of a section, which is no entry."""
     if entry is None:
-        return f"no such setting{did_you_mean(setting, names)}; settings: {', '.join(names)}"
+        return f"no such setting{_hint(setting, names)}; settings: {', '.join(names)}"
     component = entry.component
     hint = did_you_mean(setting, [*names, "name"])
     text = f"no such setting{hint}" if names else f"{component.kind} {component.name!r} has no settings{hint}"
     text += f"; settings: {', '.join(names)}" if names else ""
-    others = [] if hint else with_settings([setting], component.kind, registry)
+    others = [] if hint else list(map(registry.name_of, _with_settings([setting], component.kind, registry)))
     if others:
         return f"{text}; {setting!r} is a setting of {_listed(others)}, chosen as in {{name: {others[0]}}}"
     return text
@@ -29,11 +32,12 @@ def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, r
 
 def name_missing(kind: str, settings: Collection[str], registry: Registry) -> str:
     """What to say of settings that came without the name of their component."""
-    having = with_settings(settings, kind, registry, alone=True)
+    having = [entry for entry in _with_settings(settings, kind, registry) if _required(entry) <= set(settings)]
     if having:
-        return f"give the {kind} a name beside {_listed([repr(name) for name in settings])}: {' or '.join(having)}"
-    names = [registry.name_of(entry) for entry in registry if entry.component.kind == kind] or ["..."]
-    return f"give the {kind} a name, as in {{name: {names[0]}}}"
+        names = " or ".join(map(registry.name_of, having))
+        return f"give the {kind} a name beside {_listed([repr(name) for name in settings])}: {names}"
+    example = next((registry.name_of(entry) for entry in registry if entry.component.kind == kind), "...")
+    return f"give the {kind} a name, as in {{name: {example}}}"
 
 
 def how_to_give(kind: str, given: Any) -> str:
@@ -50,21 +54,6 @@ def how_to_give(kind: str, given: Any) -> str:
     return ""
 
 
-def with_settings(settings: Collection[str], kind: str, registry: Registry, alone: bool = False) -> list[str]:
-    """The components of a kind that have these settings, and need no others if they stand alone.
-
-    Nothing is imported to find out, so it is a guess.
-    """
-    found = []
-    for entry in registry:
-        if settings and entry.component.kind == kind:
-            defaults = _settings_of(entry)
-            required = {name for name, default in defaults.items() if not default} if alone else set()
-            if required <= set(settings) <= defaults.keys():
-                found.append(registry.name_of(entry))
-    return found
-
-
 def places_called(setting: str, components: Mapping[str, Any], registry: Registry) -> str:
     """A suggestion of the settings of that name, where their section was left out.
 
@@ -74,9 +63,27 @@ def places_called(setting: str, components: Mapping[str, Any], registry: Registr
         registry: Where the components are.
     """
     sections = [kind for kind, given in components.items() if setting in _settings_of(_chosen(kind, given, registry))]
-    sections += [section for section, form in FORMS.items() if setting in form.names]
     places = [f"'{section}.{setting}'" for section in sections]
+    called = ELSEWHERE.get(setting, setting)
+    places += [f"'{section}.{called}'" for section, form in FORMS.items() if called in form.names]
     return f" (did you mean {' or '.join(places)}?)" if places else ""
+
+
+def _hint(setting: str, names: Collection[str]) -> str:
+    """The setting of a section that is meant by a name which other programs have for it, or nearly by its own."""
+    if setting == "epochs" and "steps" in names:
+        return " (steps are counted, not epochs: did you mean 'steps'?)"
+    return did_you_mean(ELSEWHERE.get(setting, setting), names)
+
+
+def _with_settings(settings: Collection[str], kind: str, registry: Registry) -> list[Entry]:
+    """The components of a kind that have these settings. Nothing is imported to find out, so it is a guess."""
+    entries = [entry for entry in registry if entry.component.kind == kind] if settings else []
+    return [entry for entry in entries if set(settings) <= _settings_of(entry).keys()]
+
+
+def _required(entry: Entry) -> set[str]:
+    return {name for name, default in _settings_of(entry).items() if not default}
 
 
 def _chosen(kind: str, given: Any, registry: Registry) -> Entry | None:

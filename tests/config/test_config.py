@@ -152,10 +152,22 @@ def test_where_null_is_allowed_the_message_says_so():
         ("integrator", "'sampling.integrator'"),
         ("schedule", "'path.schedule' or 'sampling.schedule'"),
         ("width", "'network.width'"),
+        ("lr", "'training.learning_rate'"),
     ],
 )
 def test_a_setting_without_its_section_is_told_where_it_belongs(name, hint):
     assert f"did you mean {hint}?" in problems({"data": "moons", name: 3})[name]
+
+
+def test_settings_that_other_programs_have_lead_to_ours():
+    found = problems(
+        {"data": "moons", "training": {"lr": 1e-3, "batch": 3, "ema": 0.9, "epochs": 3, "wramup_steps": 1}}
+    )
+    hints = {"lr": "learning_rate", "batch": "batch_size", "ema": "ema_decay", "wramup_steps": "warmup_steps"}
+    for name, hint in hints.items():
+        assert f"no such setting (did you mean {hint!r}?); settings: steps," in found[f"training.{name}"]
+    assert "(steps are counted, not epochs: did you mean 'steps'?)" in found["training.epochs"]
+    assert "'epochs'" not in problems({"data": "moons", "evaluation": {"epochs": 3}})["evaluation.epochs"]
 
 
 def test_a_truth_value_is_no_number():
