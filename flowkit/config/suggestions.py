@@ -13,7 +13,7 @@ from .source import settings_in_source
 __all__ = ["how_to_give", "name_missing", "no_such_setting", "places_called"]
 
 ELSEWHERE = {"lr": "learning_rate", "ema": "ema_decay", "batch": "batch_size", "epochs": "steps"}
-"""What other programs call settings of the sections."""
+"""What other programs call settings of training."""
 
 
 def no_such_setting(setting: str, names: Collection[str], entry: Entry | None, registry: Registry) -> str:
@@ -65,7 +65,8 @@ def places_called(setting: str, components: Mapping[str, Any], registry: Registr
     sections = [kind for kind, given in components.items() if setting in _settings_of(_chosen(kind, given, registry))]
     places = [f"'{section}.{setting}'" for section in sections]
     called = ELSEWHERE.get(setting, setting)
-    places += [f"'{section}.{called}'" for section, form in FORMS.items() if called in form.names]
+    forms = {"training": FORMS["training"]} if called != setting else FORMS
+    places += [f"'{section}.{called}'" for section, form in forms.items() if called in form.names]
     return f" (did you mean {' or '.join(places)}?)" if places else ""
 
 

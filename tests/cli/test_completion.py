@@ -46,6 +46,8 @@ def empty(tmp_path, monkeypatch):
         ("flowkit list ", {"path", "integrator", "recipe"}),
         ("flowkit list sch", {"schedule"}),
         ("flowkit show re", {"recipe"}),
+        ("flowkit show sam", {"sampling"}),
+        ("flowkit list sam", set()),
         ("flowkit show path ", {"gaussian", "linear"}),
         ("flowkit show path gau", {"gaussian"}),
         ("flowkit show recipe m", {"moons"}),

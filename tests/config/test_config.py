@@ -153,6 +153,7 @@ def test_where_null_is_allowed_the_message_says_so():
         ("schedule", "'path.schedule' or 'sampling.schedule'"),
         ("width", "'network.width'"),
         ("lr", "'training.learning_rate'"),
+        ("epochs", "'training.steps'"),
     ],
 )
 def test_a_setting_without_its_section_is_told_where_it_belongs(name, hint):
