@@ -11,6 +11,10 @@ _CLOSE = 1e-2
 """Of the data's deviation: sums in another order, and images that another decoder reads, differ by much less."""
 
 
+_NOT_TRAINED_ON = {"class_names", "image_range"}
+"""What samples are written with, and nothing learns."""
+
+
 def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The facts that differ, in words; those that are younger than the run are left aside.
 
@@ -22,7 +26,9 @@ def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(
         "some of the points are others" if key == "means" else f"{key} was {value} and is {now.get(key)}"
         for key, value in before.items()
-        if value != now.get(key) and not (key in units and _close(value, now.get(key), units[key]))
+        if key not in _NOT_TRAINED_ON
+        and value != now.get(key)
+        and not (key in units and _close(value, now.get(key), units[key]))
     )
 
 

@@ -91,6 +91,13 @@ def test_other_data_of_the_same_number_are_refused(tmp_path):
     pipeline(15, data=Images(images + 1e-3)).fit(tmp_path / "run", resume=True)  # what another decoder may make of them
 
 
+def test_classes_may_be_given_names_when_a_run_goes_on(tmp_path):
+    z, y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    pipeline(data=fk.InMemory(z, y)).fit(tmp_path / "run")
+    pipeline(15, data=fk.InMemory(z, y, class_names=["cat", "dog"])).fit(tmp_path / "run", resume=True)
+    assert fk.Pipeline.load(tmp_path / "run").spec.class_names == ("cat", "dog")
+
+
 def test_data_that_are_augmented_at_random_go_on(tmp_path):
     class Augmented(Images):
         def take(self, index):
