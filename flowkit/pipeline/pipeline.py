@@ -3,7 +3,6 @@
 import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,27 +22,27 @@ from ..evaluation import Evaluation, evaluate
 from ..interfaces.callback import Callback
 from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..likelihood import LogProb
-from ..locks import exclusive
 from ..model import Model
 from ..plugins import CheckpointLoaded, ConfigurationBuilt, SamplingEnded, SamplingStarted
 from ..plugins.lifecycle import listener, tell
 from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
 from ..sampling import Cost
-from ..training.checkpoint import Checkpoint, latest_checkpoint
+from ..training.checkpoint import Checkpoint
 from .arguments import Labels, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
-from .checks import check_data, check_parts
+from .checks import check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws, NotFinite
-from .facts import data_mean, facts_of, from_facts
+from .facts import data_mean, from_facts
+from .fitting import Fitting
 from .loading import read_newest, read_step
-from .memory import FittingBatches, is_out_of_memory, step_does_not_fit
-from .parts import build_network, build_parts, known_of
-from .provenance import check_provenance, identify, identity_of, provenance, qualified, without_lost_callbacks
-from .resume import check_same, files_of, of_today
-from .run import KeptConfig, MetricsLog, RunFolder
+from .memory import FittingBatches
+from .parts import build_network, build_parts
+from .provenance import check_provenance, identity_of, qualified, without_lost_callbacks
+from .resume import files_of
+from .run import RunFolder
 from .stream import digest, draw_to
 
 if TYPE_CHECKING:
@@ -150,52 +149,11 @@ class Pipeline:
             TrainingError: The loss is no longer a number, or a step does not fit in memory.
             TrainingInterrupted: A signal came; a checkpoint is written.
         """
-        from ..training.distributed import together
-        from ..training.trainer import Trainer
-
-        run = RunFolder(folder)
-        run.check_free(resume, overwrite)
-        identity: str | None = identify(self.config)
-        if resume:
-            before = run.read_config()
-            check_same(of_today(before, self._plugins), self.config, files_of(self._config))
-            identity = identity_of(before)
-        stored = self.config | {"provenance": provenance(self._config, identity)}
-        check_data(self.data, self.normalization)
-        if not (resume and latest_checkpoint(run.path)):
+        fitting = Fitting(self, self._config, self._plugins, folder, resume, overwrite)
+        if not fitting.goes_on:
             self._begin_anew()
-        self._trained = True
-        configured = build(self._config.callbacks, self._registry, "callbacks", **known_of(self.spec))
-        trainer = Trainer(
-            self.model,
-            self.loss,
-            self.data,
-            self.source,
-            self.coupling,
-            self._config.training,
-            run.path,
-            [KeptConfig(run, stored), MetricsLog(run), *configured, *callbacks],
-            facts_of(self.data, self.normalization) | ({"run": identity} if identity else {}),
-            stored,
-            self._plugins,
-            self.evaluate if self.metrics else None,
-            self._config.evaluation["every"],
-        )
-        with ExitStack() as held:
-            with together(trainer.accelerator):
-                if trainer.accelerator.is_main_process:
-                    held.enter_context(exclusive(run.lock_file, f"training in {run.path}"))
-                    run.check_free(resume, overwrite)  # again: a run may have begun here meanwhile
-                    if not resume:
-                        run.start(stored)
-            try:
-                trainer.fit(resume)
-                self._step = trainer.step
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                self.model.zero_grad()  # a step that was cut short leaves no part of a gradient
-                raise step_does_not_fit(error, trainer.step + 1, self._config.training, run.path) from error
+        self._trained, self._step = True, None
+        fitting.train(callbacks, self._note_step)
         return self
 
     @classmethod
@@ -513,6 +471,9 @@ class Pipeline:
             processes.meet()
             (facts["call"],) = processes.total(secrets.randbits(48) if processes.is_main else 0)
         return facts
+
+    def _note_step(self, step: int) -> None:
+        self._step = step
 
     def _begin_anew(self) -> None:
         """Start training from the weights that the seed gives, or those of another run, also where this pipeline has

@@ -92,6 +92,7 @@ def test_an_interrupted_pipeline_samples_what_its_run_samples(tiny, tmp_path):
     with pytest.raises(fk.TrainingInterrupted):
         pipeline.fit(tmp_path / "run", callbacks=[StopAt(10)])
     assert not pipeline.model.training
+    assert pipeline.step == 10
     assert torch.equal(weights(pipeline), weights(fk.Pipeline.load(tmp_path / "run")))
 
 
