@@ -1,7 +1,8 @@
 """Random numbers that belong to samples, not to batches.
 
 Sample i of a seed must be the same whatever the batch it is computed in. So samples are dealt out in blocks
-of 256, every block has its own stream derived from (seed, block), and a block is always drawn whole.
+of 256, or fewer where they are large, every block has its own stream derived from (seed, block), and a block is always
+drawn whole.
 
 In training, the random numbers of a sample must be the same whatever shares the batch is cut into: every process draws
 those of the whole batch, and takes its share.
@@ -15,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "BlockGenerator", "Generator", "ShareGenerator", "derive_seed", "draw", "randn_like"]
+__all__ = ["BLOCK", "BlockGenerator", "Generator", "ShareGenerator", "block_size", "derive_seed", "draw", "randn_like"]
 
 BLOCK = 256
+BLOCK_NUMBERS = 2**20
+"""A block takes no more random numbers than this, unless one sample does."""
 WHOLE = 2**22
 """A batch is drawn in one go if it takes no more random numbers than this."""
 
@@ -32,8 +35,18 @@ def derive_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def block_size(numbers: int) -> int:
+    """How many samples a block has: 256 of up to 4096 numbers each, and a power of two of larger ones.
+
+    Arguments:
+        numbers: Random numbers a sample.
+    """
+    fitting = max(1, BLOCK_NUMBERS // max(1, numbers))
+    return min(BLOCK, 2 ** (fitting.bit_length() - 1))
+
+
 class BlockGenerator:
-    """One random stream a block of samples.
+    """One random stream a block of samples. Draws with blocks of different sizes have streams of their own.
 
     Arguments:
         seed: The seed of the whole set of samples.
@@ -44,18 +57,31 @@ class BlockGenerator:
 
     def __init__(self, seed: int, start: int, count: int, device: torch.device | str = "cpu") -> None:
         self.count = count
-        first, last = start // BLOCK, -(-(start + count) // BLOCK)
-        self._skipped = start - first * BLOCK  # samples of the first block that come before
-        self.generators = [
-            torch.Generator(device).manual_seed(derive_seed(seed, block)) for block in range(first, last)
-        ]
+        self._seed, self._start, self._device = seed, start, device
+        self._streams: dict[int, list[torch.Generator]] = {}
 
-    def draw(self, function: Draw) -> Tensor:
-        """`function(BLOCK, generator)` for every block, cut to the samples there are."""
-        blocks = [function(BLOCK, generator) for generator in self.generators]
+    def draw(self, function: Draw, numbers: int = 1) -> Tensor:
+        """`function(size, generator)` for every block, cut to the samples there are.
+
+        Arguments:
+            function: Draws.
+            numbers: Random numbers a sample, which decide the size of a block (see `block_size`).
+        """
+        size = block_size(numbers)
+        blocks = [function(size, generator) for generator in self._of(size)]
         drawn = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        skipped = self._start % size  # samples of the first block that come before
         # A part that is kept should not keep the memory of the whole.
-        return drawn if len(drawn) == self.count else drawn[self._skipped : self._skipped + self.count].clone()
+        return drawn if len(drawn) == self.count else drawn[skipped : skipped + self.count].clone()
+
+    def _of(self, size: int) -> list[torch.Generator]:
+        """The streams of the blocks of that size that the samples touch."""
+        if size not in self._streams:
+            blocks = range(self._start // size, -(-(self._start + self.count) // size))
+            # Four parts for small blocks, as no other stream has: block 7 of four samples is not block 7 of 256.
+            parts = [(self._seed, block) if size == BLOCK else (self._seed, block, size, BLOCK) for block in blocks]
+            self._streams[size] = [torch.Generator(self._device).manual_seed(derive_seed(*part)) for part in parts]
+        return self._streams[size]
 
 
 _get_state, _set_state = torch.Generator.get_state, torch.Generator.set_state
@@ -176,7 +202,7 @@ def draw(function: Draw, n: int, generator: Generator | None = None, numbers: in
     if isinstance(generator, ShareGenerator):
         return generator.draw(function, n, numbers)
     if isinstance(generator, BlockGenerator):
-        return generator.draw(function)
+        return generator.draw(function, numbers)
     return function(n, generator)
 
 

@@ -18,7 +18,7 @@ class Brownian(BlockGenerator):
     def __init__(self, seed, count, merged=1):
         self.generator, self.count, self.merged = seeded(seed), count, merged
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         return sum(function(self.count, self.generator) for _ in range(self.merged)) / math.sqrt(self.merged)
 
 
@@ -33,7 +33,7 @@ class IntegratedBrownian(Brownian):
         super().__init__(seed, count, merged)
         self.later = None
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         if self.later is not None:
             later, self.later = self.later, None
             return later
@@ -57,7 +57,7 @@ class Impulses(BlockGenerator):
     def __init__(self, rows, first):
         self.rows, self.next = rows, first
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         noise = torch.zeros_like(function(self.rows, seeded()))
         noise[self.next] = 1
         self.next += 1
@@ -70,5 +70,5 @@ class Replay(BlockGenerator):
     def __init__(self, *draws):
         self.draws = cycle(draws)
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         return next(self.draws)

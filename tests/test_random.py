@@ -1,6 +1,7 @@
 """Random numbers: they belong to samples and seeds, not to batches, and leave everyone else's alone."""
 
 import itertools
+import math
 import random
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from oracles import LIMIT, errors_off, seeded
 
 from flowkit import BlockGenerator, randn_like
-from flowkit.random import BLOCK, derive_seed
+from flowkit.random import BLOCK, block_size, derive_seed
 
 
 def draws(seed, start, count, times=2):
@@ -28,6 +29,46 @@ def test_sample_i_of_a_seed_does_not_depend_on_how_many_there_are():
 def test_sample_i_of_a_seed_does_not_depend_on_the_batch_size(batch):
     parts = [draws(5, start, min(batch, 1000 - start)) for start in range(0, 1000, batch)]
     assert torch.equal(torch.cat(parts, dim=1), draws(5, 0, 1000))
+
+
+EVENTS = [(3,), (4096,), (4097,), (3, 64, 64), (2**19 + 1,), (2**20 + 1,)]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=str)
+def test_a_block_takes_no_more_numbers_than_2_to_the_20_or_one_sample(event):
+    drawn = []
+    BlockGenerator(0, 5, 1).draw(lambda n, g: drawn.append(n) or torch.zeros(n), math.prod(event))
+    assert sum(drawn) * math.prod(event) <= max(2**20, math.prod(event))
+    assert 2 * sum(drawn) > min(BLOCK, 2**20 // math.prod(event))  # nor is it smaller than that asks for
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=str)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_large_samples_do_not_depend_on_their_batches(event, batch):
+    """Nor does what is drawn before and after in blocks of another size."""
+
+    def three(start, count):
+        generator = BlockGenerator(5, start, count)
+        shapes = (event, (2,), event)
+        return [randn_like(torch.empty(count, *shape), generator) for shape in shapes]
+
+    whole = three(1, 6)
+    parts = [three(start, min(batch, 7 - start)) for start in range(1, 7, batch)]
+    for i, drawn in enumerate(whole):
+        assert torch.equal(torch.cat([part[i] for part in parts]), drawn)
+    assert not torch.equal(whole[0], whole[2])
+
+
+def test_blocks_of_all_sizes_are_unrelated():
+    """The first numbers of each of the first blocks: no two are the same."""
+    sizes = [2**k for k in range(9)]
+
+    def draw(n, generator):
+        return torch.randn(n, dtype=torch.float64, generator=generator)
+
+    first = [BlockGenerator(0, 4 * size, 1).draw(draw, 2**20 // size) for size in sizes]
+    assert [block_size(2**20 // size) for size in sizes] == sizes
+    assert len(torch.cat(first).unique()) == len(sizes)
 
 
 def test_a_part_of_a_block_does_not_keep_the_rest():

@@ -78,7 +78,9 @@ class Draws:
         mean = self.model.data_mean
         generator = BlockGenerator(self.seed, start, count, mean.device)
         if self.x0 is None:
-            x0 = generator.draw(lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.model.dtype))
+            x0 = generator.draw(
+                lambda n, g: self.source.sample(n, tuple(mean.shape), g, mean.device, self.model.dtype), mean.numel()
+            )
         else:
             x0 = self.x0[start : start + count].to(mean.device, self.model.dtype)
         y = to_device(select_condition(self.y, slice(start, start + count)), mean.device)

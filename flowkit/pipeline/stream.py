@@ -21,7 +21,7 @@ from ..files import save_tensors, sync
 from ..interfaces.data import DataSpec
 from ..locks import exclusive
 from ..processes import launched
-from ..random import BLOCK
+from ..random import block_size
 from .draws import Draws, NotFinite
 from .memory import FittingBatches
 
@@ -63,7 +63,8 @@ def draw_to(
         parts = SampleParts(path, facts)
         if processes.is_main:
             _check_room(path, n, spec, draws.model.dtype, parts.bytes)  # first: what is refused takes nothing away
-            parts.open(size * math.ceil(BLOCK / size))  # a part of small batches holds several
+            block = block_size(math.prod(spec.event_shape))
+            parts.open(size * math.ceil(block / size))  # a part of small batches holds several
         processes.wait()
         starts = range(0, n, parts.rows)
         batches = FittingBatches(size)

@@ -1,5 +1,6 @@
 """Where the time of sampling goes."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..interfaces.predictor import Predictor
-from ..random import BLOCK
+from ..random import block_size
 from ..sampling import Cost
 from ..threads import suitable_threads
 from .profile import Profile, check_count, new_profiler, read_profile, write_profile
@@ -38,7 +39,8 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
     check_count("batches", batches)
     n = pipeline.config["sampling"]["batch_size"]
     marker, profiler = Marker(pipeline.device), new_profiler(pipeline.device, batches, warm_up=1)
-    pipeline.sample(BLOCK)
+    few = block_size(math.prod(pipeline.spec.event_shape))  # to warm up
+    pipeline.sample(few)
     if pipeline.config["sampling"]["compile"]:
         pipeline.sample(n)  # batches of another size are compiled for anew
     plain, cost = [], Cost()
@@ -47,7 +49,7 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
         pipeline.sample(n, cost=cost)  # ends on the CPU, and so waits for the device
         plain.append(time.perf_counter() - start)
     with _marked(pipeline, marker), profiler:
-        for size in (BLOCK, *[n] * batches):  # the first is the warm-up of the profiler
+        for size in (few, *[n] * batches):  # the first is the warm-up of the profiler
             pipeline.sample(size)
             profiler.step()
     what, evaluations = f"a batch of {n} samples", cost.evaluations / batches

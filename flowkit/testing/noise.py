@@ -26,7 +26,7 @@ class Impulses(BlockGenerator):
     def __init__(self, rows: int, first: int) -> None:
         self.rows, self.next = rows, first
 
-    def draw(self, function: Callable[[int, torch.Generator], Tensor]) -> Tensor:
+    def draw(self, function: Callable[[int, torch.Generator], Tensor], numbers: int = 1) -> Tensor:
         """Zeros, and one 1."""
         noise = torch.zeros_like(function(self.rows, seeded(0)))
         if self.next < self.rows:
@@ -49,7 +49,7 @@ class Brownian(BlockGenerator):
     def __init__(self, seed: int, count: int, merged: int = 1) -> None:
         self.stream, self.count, self.merged, self.draws = seeded(seed), count, merged, 0
 
-    def draw(self, function: Callable[[int, torch.Generator], Tensor]) -> Tensor:
+    def draw(self, function: Callable[[int, torch.Generator], Tensor], numbers: int = 1) -> Tensor:
         """One draw of the caller's."""
         self.draws += 1
         total = function(self.count, self.stream)

@@ -124,7 +124,7 @@ def test_other_schedules_keep_the_marginals(name, schedule, coefficient):
 class Late(Brownian):
     """For a method that draws nothing in its first step: half of a longer first step goes to the shorter second."""
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         merged, self.draw = self.merged, super().draw
         for _ in range(merged - 1):
             function(self.count, self.generator)

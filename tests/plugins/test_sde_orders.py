@@ -80,7 +80,7 @@ class Increments(Brownian):
     def __init__(self, paths):
         self.paths = paths
 
-    def draw(self, function):
+    def draw(self, function, numbers=1):
         increment = self.paths.draw(function)
         self.paths.draw(function)
         return increment
