@@ -14,6 +14,7 @@ from .errors import UnsupportedError
 from .interfaces.integrator import Integrator
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
+from .interfaces.quantity import Quantity
 from .interfaces.source import Source
 from .random import Generator
 from .shapes import Time
@@ -55,7 +56,7 @@ def log_prob(
         y: Conditions.
         source: The density at t = 0, scaled by `Path.start_scale` to that at a first time after it.
         integrator: An ODE method.
-        times: The grid, increasing; it is gone through backwards.
+        times: The grid, rising; it is gone through backwards.
         path: Which path the model is of; by default the model's own, if it has one.
         divergence: How the divergence is found; by default exactly, at the price of one backward pass for every
             dimension of the event.
@@ -66,7 +67,8 @@ def log_prob(
         Nats, shape (batch,).
 
     Raises:
-        UnsupportedError: The integrator solves SDEs, or the source has no density.
+        UnsupportedError: The integrator solves SDEs or asks for more than the velocity, the times do not rise, or the
+            source has no density.
 
     References:
         Chen et al. 2018, Neural Ordinary Differential Equations, theorem 1. https://arxiv.org/abs/1806.07366
@@ -99,12 +101,9 @@ def estimate_log_prob(
     gradients: bool = False,
 ) -> LogProb:
     """Like `log_prob`, with the standard error of an estimated divergence."""
-    if integrator.stochastic:
-        raise UnsupportedError(
-            f"{type(integrator).__name__} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator"
-        )
+    _check_integrator(integrator)
     found = path or getattr(model, "path", None)
-    grid = torch.as_tensor(times, dtype=torch.float64).tolist()
+    grid = _rising(times)
     scale = found.start_scale(grid[0]) if isinstance(found, Path) else 1.0
     if isinstance(found, Path) and found.start_noise(0.0):
         raise UnsupportedError(
@@ -140,6 +139,26 @@ def bits_per_dim(log_prob: Tensor, event_shape: Sequence[int], spacing: float = 
         Theis et al. 2016, A note on the evaluation of generative models, section 3.1. https://arxiv.org/abs/1511.01844
     """
     return -(log_prob / math.prod(event_shape) + math.log(spacing)) / math.log(2)
+
+
+def _check_integrator(integrator: Integrator) -> None:
+    name = type(integrator).__name__
+    if integrator.stochastic:
+        raise UnsupportedError(f"{name} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator")
+    if needed := [quantity.value for quantity in integrator.needs if quantity is not Quantity.VELOCITY]:
+        raise UnsupportedError(
+            f"{name} needs the {' and the '.join(needed)}, and a likelihood follows the velocity and its divergence: "
+            "choose an integrator that needs the velocity alone, such as a Runge-Kutta method"
+        )
+
+
+def _rising(times: Sequence[float] | Tensor) -> list[float]:
+    """The times as numbers, where they go from the source to the data."""
+    grid: list[float] = torch.as_tensor(times, dtype=torch.float64).tolist()
+    if len(grid) < 2 or grid != sorted(grid) or grid[0] == grid[-1]:
+        ends = f"{len(grid)} from {grid[0]:g} to {grid[-1]:g}" if grid else "none"
+        raise UnsupportedError(f"times must rise, from the source to the data; got {ends}")
+    return grid
 
 
 def _standard_error(integrals: Tensor, divergence: Divergence) -> Tensor:

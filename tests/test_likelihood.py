@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from flowkit_exponential.ddim import DDIM
+from flowkit_exponential.dpmpp_2m import DPMpp2M
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT
 from flowkit_gaussian.source import GaussianSource
@@ -139,6 +141,22 @@ def test_a_model_with_weights_has_a_density_and_no_gradients(dtype):
 def test_an_sde_integrator_is_refused():
     with pytest.raises(UnsupportedError, match="EulerMaruyama solves an SDE, and a likelihood follows the ODE"):
         log_prob(mixture(), states(2, 2), **settings(EulerMaruyama()))
+
+
+@pytest.mark.parametrize(
+    ("integrator", "needs"), [(DDIM(), "the data and the noise"), (DPMpp2M(), "the data")], ids=["ddim", "dpmpp"]
+)
+def test_an_integrator_of_other_fields_than_the_velocity_is_refused(integrator, needs):
+    """Even where the model has all of them: the divergence is that of the velocity."""
+    match = f"needs {needs}, and a likelihood follows the velocity .*: choose an integrator that needs the velocity"
+    with pytest.raises(UnsupportedError, match=match):
+        log_prob(mixture(), states(2, 2), **settings(integrator))
+
+
+@pytest.mark.parametrize("times", [[1.0, 0.5, 0.0], [0.0, 0.6, 0.5, 1.0], [0.5, 0.5], [0.5], []], ids=str)
+def test_times_that_do_not_rise_are_refused(times):
+    with pytest.raises(UnsupportedError, match="times must rise, from the source to the data; got"):
+        log_prob(mixture(), states(2, 2), **settings() | {"times": times})
 
 
 def test_a_source_without_a_density_is_refused_by_name():
