@@ -127,7 +127,9 @@ class Sampler:
             return self
         guided, path = self.sampled(model, path, y)
         generator = torch.Generator(x0.device).manual_seed(0)
-        return replace(self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0, [0.0], generator)))
+        return replace(
+            self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0, self.grid(path), generator))
+        )
 
     def grid(self, path: Path | None = None) -> list[float]:
         """The times, for a path as it is sampled."""

@@ -4,13 +4,14 @@ import pytest
 import torch
 from flowkit_gaussian.source import GaussianSource
 from flowkit_interpolants.paths import Linear
+from flowkit_ode.grids import UniformGrid
 from flowkit_ode.rk4 import RK4
 from flowkit_sde.coefficients import ConstantDiffusion
 from flowkit_sde.euler_maruyama import EulerMaruyama
 from oracles import GaussianMixture, seeded
 from schedules import PATH
 
-from flowkit import Predictor, Quantity, UnsupportedError, log_prob, sample
+from flowkit import Predictor, Quantity, Sampler, UnsupportedError, log_prob, sample
 
 every_path = pytest.mark.parametrize("name", PATH)
 
@@ -59,6 +60,22 @@ def test_a_density_starts_where_samples_do(name):
     found = log_prob(normal(name), noise(), times=grid(name, 0.1, 0.999999), **settings)
     expected = torch.distributions.Normal(0, 1).log_prob(noise()).sum(1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@every_path
+@pytest.mark.parametrize("first", [0.0, 0.5])
+def test_a_grid_that_looks_at_models_looks_at_states_of_its_first_time(name, first):
+    seen = []
+
+    class Looking(UniformGrid):
+        def fitted(self, ode, x):
+            seen.append(x)
+            return self
+
+    sampler = Sampler(RK4(), Looking(first), steps=2)
+    sampler.fitted(normal(name), PATH[name], noise())
+    (state, *_) = sampler.trajectory(normal(name), PATH[name], noise())
+    assert torch.equal(seen[0], state)
 
 
 class Blurred(Predictor):

@@ -78,7 +78,7 @@ class TimeGrid(ABC):
 
         Arguments:
             ode: The probability-flow ODE that is sampled.
-            x: States at its start, shape (batch, *event), to send pilots from.
+            x: States at the first time of the grid, shape (batch, *event), to send pilots from.
         """
         del ode, x
         return self
