@@ -27,7 +27,7 @@ class Cost:
     """What sampling took; pass one to have it counted.
 
     Arguments:
-        evaluations: Evaluations of the model.
+        evaluations: Evaluations of the model, with those of the pilots that a grid has sent ahead.
         rejected: Steps that an adaptive integrator tried in vain.
         batches: Batches that were integrated.
     """
@@ -114,7 +114,9 @@ class Sampler:
         """Whether its grid depends on the model, and `fitted` changes it."""
         return isinstance(self.times, TimeGrid) and type(self.times).fitted is not TimeGrid.fitted
 
-    def fitted(self, model: Predictor, path: Path, x0: Tensor, y: Condition = None) -> "Sampler":
+    def fitted(
+        self, model: Predictor, path: Path, x0: Tensor, y: Condition = None, cost: Cost | None = None
+    ) -> "Sampler":
         """The sampler with a grid that has seen the model, if the grid looks at models.
 
         Arguments:
@@ -122,14 +124,17 @@ class Sampler:
             path: The path that it is of.
             x0: Draws of p_init to send pilots from, shape (batch, *event).
             y: Their conditions.
+            cost: Has the evaluations of the pilots added to it.
         """
         if not (isinstance(self.times, TimeGrid) and self.looks_at_models):
             return self
         guided, path = self.sampled(model, path, y)
         generator = torch.Generator(x0.device).manual_seed(0)
-        return replace(
-            self, times=self.times.fitted(ODE(guided, y, path), _start(path, x0, self.grid(path), generator))
-        )
+        ode = ODE(guided, y, path)
+        grid = self.times.fitted(ode, _start(path, x0, self.grid(path), generator))
+        if cost is not None:
+            cost.evaluations += ode.evaluations
+        return replace(self, times=grid)
 
     def grid(self, path: Path | None = None) -> list[float]:
         """The times, for a path as it is sampled."""

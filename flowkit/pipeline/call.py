@@ -12,7 +12,7 @@ from ..config.config import Config
 from ..errors import FlowkitError
 from ..model import Model
 from ..plugins.registry import Registry
-from ..sampling import Sampler
+from ..sampling import Cost, Sampler
 from ..threads import suitable_threads
 from .checks import check_sampler
 from .naming import rename
@@ -35,18 +35,26 @@ class SamplingCall:
         config: Its configuration.
         registry: Where its components are.
         changes: The settings to change, such as `integrator="euler"` or `steps=10`.
+        cost: Has what it takes to fit the grid to the model added to it, if the grid looks at models.
 
     Raises:
         ConfigError: They do not make sense, or do not fit the model.
     """
 
-    def __init__(self, pipeline: "Pipeline", config: Config, registry: Registry, changes: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        pipeline: "Pipeline",
+        config: Config,
+        registry: Registry,
+        changes: Mapping[str, Any],
+        cost: Cost | None = None,
+    ) -> None:
         self.pipeline, self._registry = pipeline, registry
         self._config = config.with_sampling(changes, registry) if changes else config
         sampler = build_sampler(self._config, registry, pipeline.spec) if changes else pipeline.sampler
         if changes:
             self.check(sampler)
-        self.sampler = self._fitted(sampler)
+        self.sampler = self._fitted(sampler, cost)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -106,7 +114,7 @@ class SamplingCall:
             model.train(was_training)
 
     @torch.no_grad()
-    def _fitted(self, sampler: Sampler) -> Sampler:
+    def _fitted(self, sampler: Sampler, cost: Cost | None) -> Sampler:
         """The sampler with its grid fitted to the model, the same for every seed and number of samples."""
         if not sampler.looks_at_models:
             return sampler
@@ -116,4 +124,4 @@ class SamplingCall:
             shape, dtype = pipeline.spec.event_shape, pipeline.model.dtype
             x0 = pipeline.source.sample(_PILOTS, shape, generator, pipeline.device, dtype)
             y = to_device(pipeline.labels(_PILOTS), pipeline.device)
-            return sampler.fitted(pipeline.model, pipeline.path, x0, y)
+            return sampler.fitted(pipeline.model, pipeline.path, x0, y, cost)

@@ -257,7 +257,7 @@ class Pipeline:
             ConfigError: The settings do not make sense, or do not fit the model.
         """
         n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
-        call, shape = self._call(sampling), (n, *self.spec.event_shape)
+        call, shape = self._call(sampling, cost), (n, *self.spec.event_shape)
         draws = self._draws(call, n, y, seed, cost)
         if x0 is not None:
             x0 = torch.as_tensor(x0)
@@ -304,7 +304,7 @@ class Pipeline:
             ConfigError: The settings or the file do not make sense, or do not fit the model.
         """
         n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
-        call, file = self._call(sampling), Path(path)
+        call, file = self._call(sampling, cost), Path(path)
         for where, data in files_of(self._config).items():
             if data.resolve() == file.resolve():
                 raise ConfigError(f"{file}: holds the data of this model ({where}): choose another file")
@@ -364,7 +364,7 @@ class Pipeline:
         Raises:
             UnsupportedError: The integrator solves SDEs, labels are missing, or the path adds noise of its own to x0.
         """
-        return noise_of(self._call(sampling), x, y, cost)
+        return noise_of(self._call(sampling, cost), x, y, cost)
 
     def log_prob(
         self,
@@ -446,8 +446,8 @@ class Pipeline:
         except (CheckpointError, ConfigError) as error:
             raise ConfigError([Problem("training.start_from", str(error))]) from error
 
-    def _call(self, sampling: Mapping[str, Any], keeps_states: bool = False) -> SamplingCall:
-        call = SamplingCall(self, self._config, self._registry, sampling)
+    def _call(self, sampling: Mapping[str, Any], cost: Cost | None = None, keeps_states: bool = False) -> SamplingCall:
+        call = SamplingCall(self, self._config, self._registry, sampling, cost)
         if "steps" in sampling and not keeps_states:  # states are kept at the times that the steps give
             call.warn_of_steps()
         return call
