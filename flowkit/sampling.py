@@ -211,6 +211,19 @@ def _start(path: Path, x0: Tensor, times: Sequence[float], generator: Generator 
     return x + noise * randn_like(x, generator) if noise else x
 
 
+def _grid(
+    times: TimeGrid | Sequence[float] | Tensor | None, steps: int | None
+) -> tuple[TimeGrid | Tensor | Sequence[float], int]:
+    """What lays the steps that `sample` is asked for, and how many."""
+    given = times is not None and (times.own_steps if isinstance(times, TimeGrid) else True)
+    if given and steps is not None:
+        raise UnsupportedError(f"steps={steps} makes no difference beside times that are given: leave one of them out")
+    count = 50 if steps is None else steps
+    if count < 1:
+        raise UnsupportedError(f"steps should be at least 1; got {steps}")
+    return (torch.linspace(0, 1, count + 1, dtype=torch.float64) if times is None else times), count
+
+
 @torch.no_grad()
 def sample(
     model: Predictor,
@@ -218,8 +231,8 @@ def sample(
     y: Condition = None,
     *,
     integrator: Integrator,
-    steps: int = 50,
-    times: Sequence[float] | Tensor | None = None,
+    steps: int | None = None,
+    times: TimeGrid | Sequence[float] | Tensor | None = None,
     path: Path | None = None,
     diffusion: DiffusionCoefficient | None = None,
     guidance: Guidance | None = None,
@@ -233,8 +246,9 @@ def sample(
         x0: Draws of p_init, shape (batch, *event); for times that fall, states at the first of them, such as data.
         y: Conditions.
         integrator: Solves the ODE or SDE.
-        steps: Equal steps from 0 to 1.
-        times: The times to step through instead. From a first one after 0 a path starts at `Path.start_scale` * x0.
+        steps: How many, 50 by default; equal ones from 0 to 1 unless `times` lays them.
+        times: A grid that lays the steps, or the times to step through themselves. From a first one after 0 a path
+            starts at `Path.start_scale` * x0.
         path: Which path the model is of; by default the model's own.
         diffusion: sigma_t, for a stochastic integrator.
         guidance: Steers the model, most often by the condition.
@@ -245,20 +259,21 @@ def sample(
         Shape (batch, *event).
 
     Raises:
-        UnsupportedError: The model does not give what the integrator needs.
+        UnsupportedError: The model does not give what the integrator needs, there are steps beside times that need
+            none, or guidance by the condition without y.
 
     Example:
         >>> x = sample(model, torch.randn(1000, 2), integrator=Heun(), steps=50)
     """
     if not isinstance(integrator, Integrator):
         raise UnsupportedError(f"integrator takes an object, as from fk.create('integrator', ...); got {integrator!r}")
-    if steps < 1:
-        raise UnsupportedError(f"steps should be at least 1; got {steps}")
+    if guidance is not None and guidance.needs_condition and y is None:
+        name = type(guidance).__name__
+        raise UnsupportedError(f"{name} steers by the condition: give y, or leave the guidance out")
     found = path or getattr(model, "path", None)
     if not isinstance(found, Path):
         raise UnsupportedError("this model does not say its path: pass path=...")
-    grid = torch.linspace(0, 1, steps + 1, dtype=torch.float64) if times is None else times
-    sampler = Sampler(integrator, grid, diffusion=diffusion, guidance=guidance, schedule=schedule)
+    sampler = Sampler(integrator, *_grid(times, steps), diffusion=diffusion, guidance=guidance, schedule=schedule)
     if problems := sampler.problems(model, found):
         raise UnsupportedError("; ".join(problems))
     return sampler.sample(model, found, x0, y, generator)

@@ -7,6 +7,7 @@ from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
 from flowkit_guidance.classifier_free import ClassifierFreeGuidance
 from flowkit_heads.heads import DataHead, JointHead, NoiseHead, ScoreHead, VelocityHead
 from flowkit_ode.euler import Euler
+from flowkit_ode.explicit import ExplicitGrid
 from flowkit_ode.grids import UniformGrid
 from flowkit_ode.heun import Heun
 from flowkit_ode.midpoint import Midpoint
@@ -140,6 +141,21 @@ def test_the_steps_are_equal_ones_from_0_to_1_unless_times_are_given():
     assert torch.equal(sample(oracle, x0, integrator=Euler(), times=uneven, path=CONDOT), expected)
 
 
+def test_a_grid_lays_as_many_steps_as_it_is_asked_for():
+    oracle, x0 = mixture(), noise()
+    for grid, settings, count in ((UniformGrid(0.1), {"steps": 5}, 5), (UniformGrid(0.1), {}, 50)):
+        expected = Sampler(Euler(), grid.times(count)).sample(oracle, CONDOT, x0)
+        assert torch.equal(sample(oracle, x0, integrator=Euler(), times=grid, path=CONDOT, **settings), expected)
+
+
+@pytest.mark.parametrize("given", [[0.0, 0.5, 1.0], times(3), ExplicitGrid([0.0, 0.5, 1.0])], ids=type)
+def test_steps_beside_times_that_are_given_are_refused(given):
+    """They would make no difference."""
+    settings = {"integrator": Euler(), "times": given}
+    assert "steps=5 makes no difference beside times that are given" in refusal(mixture(), steps=5, **settings)
+    assert sample(mixture(), noise(), path=CONDOT, **settings).isfinite().all()
+
+
 def test_a_model_brings_its_own_path():
     model, x0 = Model(Linear(), VelocityHead(), CONDOT), noise()
     found = sample(model, x0, integrator=Heun(), steps=5)
@@ -211,14 +227,14 @@ def test_an_sde_follows_the_condition_too():
     assert not torch.allclose(found, sample(oracle, x0, path=CONDOT, generator=seeded(4), **settings))
 
 
-def test_guidance_steers_where_there_is_a_condition():
+def test_guidance_steers_by_the_condition_and_is_refused_without():
     oracle, x0, y = mixture(), noise(), torch.tensor([0, 1, 2, 2, 1, 0])
     guidance = ClassifierFreeGuidance(3.0)
-    settings = {"integrator": Euler(), "steps": 10, "path": CONDOT}
-    expected = sample(guidance.guide(oracle), x0, y, **settings)
-    assert torch.equal(sample(oracle, x0, y, guidance=guidance, **settings), expected)
-    assert not torch.allclose(expected, sample(oracle, x0, y, **settings))
-    assert torch.equal(sample(oracle, x0, guidance=guidance, **settings), sample(oracle, x0, **settings))
+    settings = {"integrator": Euler(), "steps": 10}
+    expected = sample(guidance.guide(oracle), x0, y, path=CONDOT, **settings)
+    assert torch.equal(sample(oracle, x0, y, path=CONDOT, guidance=guidance, **settings), expected)
+    assert not torch.allclose(expected, sample(oracle, x0, y, path=CONDOT, **settings))
+    assert "ClassifierFreeGuidance steers by the condition: give y" in refusal(oracle, guidance=guidance, **settings)
 
 
 # Trajectories and grids.

@@ -37,7 +37,7 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
     """Train for some steps, and see where their time goes. Afterwards the pipeline is as it was.
 
     As many steps are timed by the clock alone before and after those under `torch.profiler`, which tells how much it
-    costs. Callbacks and checkpoints are left out.
+    costs. Callbacks and checkpoints are left out, and steps are as they are without `training.compile`.
 
     Arguments:
         pipeline: What would be trained.
@@ -56,6 +56,7 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
     if launched().world > 1:
         raise ConfigError("profile one process: its ranges say nothing of the others")
     settings = TrainingSettings(**pipeline.config["training"])
+    compiles = f" without training.compile={str(settings.compile).lower()}" if settings.compile else ""
     enough = max(settings.steps, _UNWATCHED + 3 * steps + _WARM_UP + 1)
     settings = settings.model_copy(update={"steps": enough, "checkpoint_every": enough, "compile": False})
     with _as_it_was(pipeline), tempfile.TemporaryDirectory() as unused:
@@ -73,7 +74,12 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
             watched.close()
         device = trainer.accelerator.device
         found = read_profile(
-            watched.profiler, "a training step", PARTS, watched.plain_seconds(), device, threads=watched.threads
+            watched.profiler,
+            f"a training step{compiles}",
+            PARTS,
+            watched.plain_seconds(),
+            device,
+            threads=watched.threads,
         )
     if folder is not None:
         write_profile(found, watched.profiler, Path(folder))

@@ -224,6 +224,13 @@ def test_a_failure_leaves_no_marks_behind(tiny, monkeypatch):
     assert fk.profile(pipeline, steps=2).count == 2
 
 
+@pytest.mark.parametrize("compiles", [False, True, "auto"])
+def test_it_says_that_it_looks_at_steps_that_are_not_compiled(tiny, compiles):
+    profile = fk.profile(tiny.training(compile=compiles).build(), steps=2)
+    without = f" without training.compile={str(compiles).lower()}" if compiles else ""
+    assert str(profile).startswith(f"a training step{without} on cpu")
+
+
 def test_ctrl_c_stops_it_and_speaks_of_no_checkpoint(tiny):
     pipeline = tiny.build()
     pair = pipeline.coupling.pair
