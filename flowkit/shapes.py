@@ -1,5 +1,6 @@
 """Times against states: the two broadcasts that every formula over a batch needs."""
 
+import torch
 from torch import Tensor
 
 __all__ = ["Time", "batch_times", "expand_time"]
@@ -25,7 +26,11 @@ def expand_time(value: Tensor, x: Tensor) -> Tensor:
 
 
 def batch_times(t: Time, x: Tensor) -> Tensor:
-    """The time as networks take it: shape (batch,), dtype and device of `x`. One number is expanded, so read-only."""
+    """The time as networks take it: shape (batch,), on the device of `x`. One number is expanded, so read-only.
+
+    Its dtype is that of `x`, and float32 at least: bfloat16 does not tell the timestep 333 of 1000 from 336.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
     if isinstance(t, Tensor) and t.ndim:
-        return t.to(x)
-    return x.new_full((1,), float(t)).expand(len(x))
+        return t.to(x.device, dtype)
+    return torch.full((1,), float(t), dtype=dtype, device=x.device).expand(len(x))

@@ -23,7 +23,7 @@ class Scaled(nn.Module):
 
     def forward(self, x, t, y=None):
         self.asked.append((x, t, y))
-        out = (1 + t.reshape(-1, *(1,) * (x.ndim - 1))) * x
+        out = (1 + fk.expand_time(t, x)) * x
         return torch.cat([out] * self.outputs, dim=1)
 
 
@@ -42,16 +42,19 @@ def states(n=4, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_the_network_sees_one_time_a_sample_in_the_type_of_the_state(dtype):
+def test_the_network_sees_one_time_a_sample_in_the_type_of_the_state_and_float32_at_least(dtype):
     network = Scaled()
     model, x = Model(network, VelocityHead(), CONDOT), states(dtype=dtype)
     for t in (0.25, torch.tensor(0.25, dtype=torch.float64), torch.full((4,), 0.25, dtype=torch.float64)):
         assert torch.equal(model.velocity(x, t), 1.25 * x)
         _, seen, y = network.asked.pop()
         assert seen.shape == (4,)
-        assert seen.dtype == dtype
+        assert seen.dtype == torch.promote_types(dtype, torch.float32)
         assert (seen == 0.25).all()
         assert y is None
+    for t in (1 / 3, torch.full((4,), 1 / 3, dtype=torch.float64)):
+        model.velocity(x, t)
+        assert ((network.asked.pop()[1].double() - 1 / 3).abs() <= torch.finfo(torch.float32).eps / 2).all()
 
 
 def test_a_time_for_each_sample_stays_with_its_sample():

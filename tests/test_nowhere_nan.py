@@ -103,7 +103,7 @@ class Linear(nn.Module):
             parameter.data = torch.randn(parameter.shape, generator=seeded(), dtype=torch.float64).to(dtype)
 
     def forward(self, x, t, y=None):
-        return self.layer(torch.cat([x, t[:, None]], dim=1))
+        return self.layer(torch.cat([x, t[:, None].to(x.dtype)], dim=1))
 
 
 class At(TimeSampler):

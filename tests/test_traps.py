@@ -133,7 +133,7 @@ TRAPS = {
         "test_divergence.py::test_the_gradient_in_a_weight_is_a_difference_quotient",
     ),
     "networks see times of several shapes": (
-        "test_model.py::test_the_network_sees_one_time_a_sample_in_the_type_of_the_state",
+        "test_model.py::test_the_network_sees_one_time_a_sample_in_the_type_of_the_state_and_float32_at_least",
     ),
     "0 / 0 inside torch.where: the value is right and its gradient is NaN": (
         f"{HERE}::test_a_division_that_is_not_used_does_not_spoil_the_gradient",

@@ -44,7 +44,7 @@ class Head(ABC):
         Arguments:
             network: Maps (x, t, y) to shape (batch, outputs * event[0], *event[1:]).
             x: Shape (batch, *event).
-            t: Shape (batch,).
+            t: Shape (batch,), float32 at least.
             y: The conditions, or None.
             path: The path of the model, for a head whose scales are those of the path.
 

@@ -24,7 +24,8 @@ class Network(metaclass=_AnyModule):
     """Any `nn.Module` with `forward(x, t, y=None)`; subclassing this one is not needed.
 
     It takes x of shape (batch, *event), t of shape (batch,) and the condition y, and returns
-    (batch, k * event[0], *event[1:]) where the head asks for k outputs, side by side on the first event axis.
+    (batch, k * event[0], *event[1:]) where the head asks for k outputs, side by side on the first event axis. The
+    output has the type of x; t has it too, and is float32 at least: what is made of it is cast, `.to(x.dtype)`.
 
     A constructor parameter annotated `flowkit.EventShape`, `flowkit.Outputs` or `flowkit.NumClasses` is
     filled in when the pipeline is built. A conditional network treats a label of -1 as "no label"; that is

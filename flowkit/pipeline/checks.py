@@ -13,6 +13,7 @@ from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import Registry
 from ..sampling import Sampler
+from ..shapes import batch_times
 from .naming import named
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _network_problem(pipeline: "Pipeline") -> str | None:
     was_training = network.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            out = network.eval()(x, torch.full((2,), 0.5, dtype=x.dtype, device=x.device), y)
+            out = network.eval()(x, batch_times(0.5, x), y)
     except Exception as error:
         reason = " ".join(str(error).split())
         return (

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ..shapes import batch_times
 from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
 from .parts import labels, stirred
 from .settings import rebuilt
@@ -30,9 +31,9 @@ def gives_the_shape_of_the_state(subject: Subject) -> None:
         )
 
 
-@CHECKS.add(hint="make constants and features of time with the dtype of x or t: `torch.arange(k, dtype=t.dtype)`")
+@CHECKS.add(hint="times are float32 at least: cast what is made of them to the type of x, `.to(x.dtype)`")
 def works_in_every_precision(subject: Subject) -> None:
-    """In bfloat16, float32 and float64 the output has the type of x."""
+    """In bfloat16, float32 and float64 the output has the type of x; times are float32 at least."""
     for dtype in (torch.bfloat16, torch.float32, torch.float64):
         network, x, t, y = _network(subject, dtype), subject.randn(3, 0, dtype), _times(3, dtype), _labels(subject, 3)
         try:
@@ -168,7 +169,7 @@ def _network(subject: Subject, dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 def _times(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.linspace(0.1, 0.9, n, dtype=torch.float64).to(dtype)
+    return batch_times(torch.linspace(0.1, 0.9, n, dtype=torch.float64), torch.empty((), dtype=dtype))
 
 
 def _labels(subject: Subject, n: int) -> Tensor | None:

@@ -47,17 +47,17 @@ class ForeignNetwork(nn.Module):
         self.no_label = no_label
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
-        """What the network says at (x, t), shape (batch, *event).
+        """What the network says at (x, t), shape (batch, *event), in the type of x.
 
         Raises:
             UnsupportedError: There is a `no_label`, and the condition is not one of labels.
         """
         y = y if self.no_label is None else _labels(y, x, self.no_label)
-        out = self.call(self.network, x, self.time(t), y)
+        out = self.call(self.network, x, self.time(t), y).to(x.dtype)
         return out if self.sign == 1 else self.sign * out
 
     def time(self, t: Tensor) -> Tensor:
-        """The network's time, shape (batch,)."""
+        """The network's time, shape (batch,): int64 if it is whole, else of the type of t."""
         time = (self.scale * (1 - t if self.data_at_0 else t) + self.offset).clamp(min=0)
         return time.round().long() if self.whole else time
 

@@ -88,8 +88,9 @@ class Regression(Loss):
 def noised(
     path: Path, time: TimeSampler, x0: Tensor, z: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """Times of shape (batch,) and the states x_t of the path at them."""
-    t = draw(lambda n, g: time.sample(n, g, z.device, z.dtype, path), len(z), generator)
+    """Times of shape (batch,), float32 at least, and the states x_t of the path at them."""
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    t = draw(lambda n, g: time.sample(n, g, z.device, dtype, path), len(z), generator)
     return t, path.sample(x0, z, t, generator)
 
 

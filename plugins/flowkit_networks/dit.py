@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from flowkit import Condition, EventShape, Network, NumClasses, Outputs
 
-from .embeddings import LabelEmbedding, TimeFeatures, place_features
+from .embeddings import LabelEmbedding, TimeEmbedding, place_features
 from .forward_mode import attention
 
 __all__ = ["DiT"]
@@ -76,8 +76,8 @@ class DiT(nn.Module, Network):
         self.width, self.depth, self.heads, self.patch = width, depth, heads, patch
         self.event_shape, self.outputs, self.num_classes = event_shape, outputs, num_classes
         channels, rows, columns = event_shape[0], event_shape[1] // patch, event_shape[2] // patch
-        self.time = nn.Sequential(
-            TimeFeatures(FREQUENCIES),
+        self.time = TimeEmbedding(
+            FREQUENCIES,
             _linear(2 * FREQUENCIES, width),
             nn.SiLU(),
             _linear(width, width),
@@ -91,7 +91,7 @@ class DiT(nn.Module, Network):
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
         """Shape (batch, outputs * channels, height, width)."""
-        c = self.time(t)
+        c = self.time(t, x)
         if self.label is not None:
             c = c + self.label(y, len(x))
         c = F.silu(c)

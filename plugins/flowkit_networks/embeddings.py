@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LabelEmbedding", "TimeFeatures", "place_features"]
+__all__ = ["LabelEmbedding", "TimeEmbedding", "TimeFeatures", "place_features"]
 
 
 class TimeFeatures(nn.Module):
@@ -15,19 +15,39 @@ class TimeFeatures(nn.Module):
         frequencies: How many k; they are 1, 2, 3, ... .
     """
 
-    multiples: Tensor
+    counts: Tensor
 
     def __init__(self, frequencies: int) -> None:
         super().__init__()
-        self.register_buffer("multiples", math.pi * torch.arange(1, frequencies + 1), persistent=False)
+        self.register_buffer("counts", torch.arange(1, frequencies + 1), persistent=False)  # whole: never rounded
 
     def forward(self, t: Tensor) -> Tensor:
-        """Features of shape (batch, 2 * frequencies) for times of shape (batch,).
+        """Features of shape (batch, 2 * frequencies) for times of shape (batch,), float32 at least.
 
         One time expanded to the batch, as in sampling, has its features computed once.
         """
-        angles = (t[:1] if t.stride(0) == 0 else t)[:, None] * self.multiples.to(t.dtype)
+        angles = (t[:1] if t.stride(0) == 0 else t)[:, None] * (math.pi * self.counts)
         return torch.cat([angles.cos(), angles.sin()], dim=1).expand(len(t), -1)
+
+
+class TimeEmbedding(nn.ModuleList):
+    """`TimeFeatures` and layers on them. The features are of the time as it is, the layers in the type of the state.
+
+    Arguments:
+        frequencies: How many frequencies.
+        layers: What comes after the features.
+    """
+
+    def __init__(self, frequencies: int, *layers: nn.Module) -> None:
+        super().__init__([TimeFeatures(frequencies), *layers])
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Shape (batch, features) for times of shape (batch,), in the type of x."""
+        features, *layers = self
+        c: Tensor = features(t).to(x.dtype)
+        for layer in layers:
+            c = layer(c)
+        return c
 
 
 class LabelEmbedding(nn.Module):

@@ -51,7 +51,7 @@ class MLP(nn.Module, Network):
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
         """Shape (batch, outputs * event[0], *event[1:])."""
-        features = [x.flatten(1), self.time(t)]
+        features = [x.flatten(1), self.time(t).to(x.dtype)]
         if self.label is not None:
             features.append(self.label(y, len(x)))
         out = self.layers(torch.cat(features, dim=1))

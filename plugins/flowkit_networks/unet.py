@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from flowkit import Condition, EventShape, Network, NumClasses, Outputs
 
-from .embeddings import LabelEmbedding, TimeFeatures
+from .embeddings import LabelEmbedding, TimeEmbedding
 from .forward_mode import attention, in_forward_mode
 
 __all__ = ["UNet"]
@@ -76,8 +76,8 @@ class UNet(nn.Module, Network):
         self.attention, self.dropout = attention, dropout
         self.event_shape, self.outputs, self.num_classes = event_shape, outputs, num_classes
         features = 4 * width
-        self.time = nn.Sequential(
-            TimeFeatures(FREQUENCIES),
+        self.time = TimeEmbedding(
+            FREQUENCIES,
             nn.Linear(2 * FREQUENCIES, features),
             nn.SiLU(),
             nn.Linear(features, features),
@@ -101,7 +101,7 @@ class UNet(nn.Module, Network):
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
         """Shape (batch, outputs * channels, height, width)."""
-        c = self.time(t)
+        c = self.time(t, x)
         if self.label is not None:
             c = c + self.label(y, len(x))
         c = F.silu(c)

@@ -19,7 +19,7 @@ class Right(nn.Module):
 
     def forward(self, x, t, y=None):
         y = torch.full((len(x),), -1) if y is None else y
-        h = self.enter(torch.cat([x, t[:, None]], dim=1)) + self.label(y + 1)
+        h = self.enter(torch.cat([x, t[:, None].to(x.dtype)], dim=1)) + self.label(y + 1)
         return self.leave(torch.tanh(h))
 
 

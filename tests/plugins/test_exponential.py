@@ -95,7 +95,7 @@ class Wave(nn.Module):
         self.outputs = outputs
 
     def forward(self, x, t, y=None):
-        out = torch.cos(3 * x.flip(1)) + t[:, None]
+        out = torch.cos(3 * x.flip(1)) + t[:, None].to(x.dtype)
         return torch.cat([out] * self.outputs, dim=1)
 
 

@@ -4,6 +4,8 @@ The networks know the exact field of a mixture and speak it in the manner of the
 what a library rounds itself.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from flowkit_exponential.ddim import DDIM
@@ -255,6 +257,25 @@ class Chain(Exact):
         assert timesteps.dtype == torch.int64
         t = 1 - (timesteps.double() + 1) / 1000
         return Output(self.field(x, t))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_every_timestep_arrives_as_it_is_whatever_the_type_of_the_state(dtype):
+    """Of 1000, bfloat16 tells 256 or fewer apart in [1/2, 1]; the network casts as those of diffusers do."""
+    asked = []
+
+    class Network(nn.Module):
+        def forward(self, x, timesteps):
+            asked.append(timesteps)
+            return x * torch.cos(timesteps / 1000)[:, None].to(x.dtype)
+
+    products = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+    scheduler = SimpleNamespace(alphas_cumprod=products, config=SimpleNamespace(prediction_type="epsilon"))
+    model = from_diffusers(Network(), scheduler)
+    steps = torch.tensor([1, 333, 334, 900, 998, 999])
+    out = model.predict(states().to(dtype), 1 - (steps + 1).double() / 1000, None, (Quantity.NOISE,))[0]
+    assert asked[0].tolist() == steps.tolist()
+    assert out.dtype == dtype
 
 
 @pytest.mark.parametrize(("prediction", "quantity"), [("epsilon", "noise"), ("v_prediction", "v"), ("sample", "data")])

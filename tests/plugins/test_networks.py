@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 from flowkit_networks.dit import DiT
+from flowkit_networks.embeddings import TimeFeatures
 from flowkit_networks.mlp import MLP
 from flowkit_networks.unet import UNet
 from torch import nn
@@ -53,6 +54,17 @@ def test_the_outputs_lie_side_by_side_on_the_first_event_axis(name, dtype, outpu
     assert out.shape == (4, outputs * x.shape[1], *x.shape[2:])
     assert out.dtype == dtype
     assert out.isfinite().all()
+
+
+@every_network
+def test_the_features_of_a_time_are_the_same_whatever_the_type_of_the_layers(name):
+    network, t = build(name), torch.tensor([1 / 3, 0.9, 0.901])  # the last two are one number in bfloat16
+    (features,) = (module for module in network.modules() if isinstance(module, TimeFeatures))
+    before = features(t)
+    network.to(torch.bfloat16)
+    assert torch.equal(features(t), before)
+    out = network(torch.zeros(3, *network.event_shape, dtype=torch.bfloat16), t)
+    assert out.dtype == torch.bfloat16
 
 
 @every_network

@@ -66,7 +66,7 @@ def test_a_block_is_the_formula_of_the_paper():
 def test_the_network_is_patches_blocks_and_patches_again(outputs):
     network = build(outputs=outputs)
     x, t, y = inputs(network)
-    c = F.silu(network.time(t) + network.label.table.weight[y + 1])
+    c = F.silu(network.time(t, x) + network.label.table.weight[y + 1])
     h = F.conv2d(
         x, network.embed.weight.reshape(12, 3, 2, 2), network.embed.bias, stride=2
     )  # as the paper's code has it
