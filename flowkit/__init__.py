@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from .shapes import Time as Time
     from .shapes import batch_times as batch_times
     from .shapes import expand_time as expand_time
+    from .shapes import time_tensor as time_tensor
 
 __version__ = "0.1.0"
 
@@ -207,6 +208,7 @@ _MODULES = {
         "Time",
         "batch_times",
         "expand_time",
+        "time_tensor",
     ),
 }
 

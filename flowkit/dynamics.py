@@ -66,7 +66,7 @@ class ODE(_OfModel):
         path: The path of the model, for integrators that need it.
     """
 
-    def __init__(self, model: Predictor, y: Condition = None, path: Path | None = None) -> None:
+    def __init__(self, model: Predictor, *, y: Condition = None, path: Path | None = None) -> None:
         super().__init__(model, y, path)
 
     def drift(self, x: Tensor, t: Time) -> Tensor:
@@ -90,7 +90,7 @@ class SDE(_OfModel):
 
     path: Path
 
-    def __init__(self, model: Predictor, sigma: DiffusionCoefficient, path: Path, y: Condition = None) -> None:
+    def __init__(self, model: Predictor, sigma: DiffusionCoefficient, *, path: Path, y: Condition = None) -> None:
         super().__init__(model, y, path)
         self.sigma = sigma
 

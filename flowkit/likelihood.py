@@ -113,7 +113,7 @@ def estimate_log_prob(
     divergence = divergence or ExactDivergence()
     flat = x.flatten(1)
     noise = divergence.draw(flat, generator)
-    dynamics = _WithDivergence(ODE(model, y), x.shape, divergence, noise, gradients)
+    dynamics = _WithDivergence(ODE(model, y=y), x.shape, divergence, noise, gradients)
     with torch.set_grad_enabled(gradients):
         state = torch.cat([flat, flat.new_zeros(len(flat), divergence.estimates)], dim=1)
         state = integrator.integrate(dynamics, state, grid[::-1])

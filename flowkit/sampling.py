@@ -104,10 +104,10 @@ class Sampler:
         """The ODE or SDE that is solved."""
         guided, path = self.sampled(model, path, y)
         if not self.integrator.solves_sde():
-            return ODE(guided, y, path)
+            return ODE(guided, y=y, path=path)
         if self.diffusion is None:
             raise UnsupportedError(f"{type(self.integrator).__name__} solves an SDE: give it a diffusion coefficient")
-        return SDE(guided, self.diffusion, path, y)
+        return SDE(guided, self.diffusion, path=path, y=y)
 
     @property
     def looks_at_models(self) -> bool:
@@ -130,7 +130,7 @@ class Sampler:
             return self
         guided, path = self.sampled(model, path, y)
         generator = torch.Generator(x0.device).manual_seed(0)
-        ode = ODE(guided, y, path)
+        ode = ODE(guided, y=y, path=path)
         grid = self.times.fitted(ode, _start(path, x0, self.grid(path), generator))
         if cost is not None:
             cost.evaluations += ode.evaluations

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["Time", "batch_times", "expand_time"]
+__all__ = ["Time", "batch_times", "expand_time", "time_tensor"]
 
 Time = float | Tensor
 """A time in [0, 1]: one number for the whole batch, or a tensor of shape (batch,)."""
@@ -23,6 +23,11 @@ def expand_time(value: Tensor, x: Tensor) -> Tensor:
     if value.ndim:
         value = value.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
     return value.to(x.dtype)
+
+
+def time_tensor(t: Time) -> Tensor:
+    """A time as schedules take it: a tensor as it is, and one number as float64 of shape ()."""
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
 
 
 def batch_times(t: Time, x: Tensor) -> Tensor:

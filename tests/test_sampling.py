@@ -93,9 +93,16 @@ def test_dynamics_count_the_evaluations_of_the_model():
     ode = ODE(mixture())
     RK4().integrate(ode, noise(), times(10))
     assert (ode.evaluations, ode.rejected) == (40, 0)
-    sde = SDE(mixture(), ConstantDiffusion(1.0), CONDOT)
+    sde = SDE(mixture(), ConstantDiffusion(1.0), path=CONDOT)
     EulerMaruyama().integrate(sde, noise(), times(10), seeded())
     assert sde.evaluations == 10
+
+
+def test_a_path_is_not_taken_for_a_condition_nor_a_condition_for_a_path():
+    """The two have names, and no places that could be mixed up."""
+    for dynamics in (lambda: ODE(mixture(), CONDOT), lambda: SDE(mixture(), ConstantDiffusion(1.0), CONDOT)):
+        with pytest.raises(TypeError, match="positional argument"):
+            dynamics()
 
 
 def test_an_integrator_with_noise_of_its_own_takes_no_coefficient():
@@ -197,7 +204,7 @@ def test_a_stochastic_integrator_solves_the_sde_of_its_coefficient():
         found = sample(
             oracle, x0, integrator=EulerMaruyama(), steps=20, path=CONDOT, diffusion=diffusion, generator=seeded(4)
         )
-        expected = EulerMaruyama().integrate(SDE(oracle, diffusion, CONDOT), x0, times(20), seeded(4))
+        expected = EulerMaruyama().integrate(SDE(oracle, diffusion, path=CONDOT), x0, times(20), seeded(4))
         assert torch.equal(found, expected)
 
 
@@ -222,7 +229,9 @@ def test_an_sde_follows_the_condition_too():
     oracle, x0, y = mixture(), noise(), torch.tensor([0, 1, 2, 2, 1, 0])
     settings = {"integrator": EulerMaruyama(), "times": times(20), "diffusion": ConstantDiffusion(0.8)}
     found = sample(oracle, x0, y, path=CONDOT, generator=seeded(4), **settings)
-    expected = EulerMaruyama().integrate(SDE(oracle, ConstantDiffusion(0.8), CONDOT, y), x0, times(20), seeded(4))
+    expected = EulerMaruyama().integrate(
+        SDE(oracle, ConstantDiffusion(0.8), path=CONDOT, y=y), x0, times(20), seeded(4)
+    )
     assert torch.equal(found, expected)
     assert not torch.allclose(found, sample(oracle, x0, path=CONDOT, generator=seeded(4), **settings))
 

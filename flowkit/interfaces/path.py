@@ -26,7 +26,8 @@ class Path(ABC):
     and, where p_t(x|z) has a density that the path knows, its conditional score is grad log p_t(x|z).
 
     A subclass gives `sample` and `velocity`; `score` and `convert` are optional, and what is missing is
-    refused by name when a pipeline is built. Everywhere x, x0, z have shape (batch, *event) and t (batch,).
+    refused by name when a pipeline is built. Everywhere x, x0, z have shape (batch, *event) and t (batch,). The
+    standard paths take one time for all as well, as a number or of shape ().
 
     References:
         Lipman et al. 2023, Flow Matching for Generative Modeling, section 3. https://arxiv.org/abs/2210.02747

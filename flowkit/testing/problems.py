@@ -103,7 +103,7 @@ def solver_of_sdes(subject: Subject) -> Integrator:
 def dynamics_for(integrator: Integrator, field: NormalField | None = None) -> Dynamics:
     """What it solves for data of one normal distribution."""
     field, path = field or NormalField(), ReferencePath()
-    return SDE(field, WavingDiffusion(), path) if integrator.solves_sde() else ODE(field, path=path)
+    return SDE(field, WavingDiffusion(), path=path) if integrator.solves_sde() else ODE(field, path=path)
 
 
 def ode_problem(integrator: Integrator, t: float, s: float) -> tuple[Dynamics, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit import Path, Predictor, Quantity, Schedule, Time, expand_time
+from flowkit import Path, Predictor, Quantity, Schedule, Time, expand_time, time_tensor
 
 from .conversion import convert, refuse
 from .rescheduled import Rescheduled
@@ -40,20 +40,22 @@ class GaussianPath(Path):
     def __init__(self, schedule: Schedule = CondOT()) -> None:  # noqa: B008 (schedules are immutable)
         self.schedule = schedule
 
-    def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, x0: Tensor, z: Tensor, t: Time, generator: torch.Generator | None = None) -> Tensor:
         """Alpha_t z + beta_t x0, shape (batch, *event)."""
+        t = time_tensor(t)
         alpha, beta = self.schedule.alpha(t), self.schedule.beta(t)
         return expand_time(alpha, z) * z + expand_time(beta, z) * x0
 
-    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Time) -> Tensor:
         """Alpha_dot_t z + beta_dot_t x0, shape (batch, *event)."""
+        t = time_tensor(t)
         alpha_dot, beta_dot = self.schedule.alpha_dot(t), self.schedule.beta_dot(t)
         refuse(alpha_dot.isinf() | beta_dot.isinf(), Quantity.VELOCITY, "a derivative of the schedule is infinite")
         return expand_time(alpha_dot, z) * z + expand_time(beta_dot, z) * x0
 
-    def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Time) -> Tensor:
         """-x0 / beta_t, shape (batch, *event)."""
-        beta = self.schedule.beta(t)
+        beta = self.schedule.beta(time_tensor(t))
         refuse(beta == 0, Quantity.SCORE, "beta is 0")
         return -x0 / expand_time(beta, x0)
 

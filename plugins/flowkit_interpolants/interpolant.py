@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit import Path, Quantity, Time, UnsupportedError, expand_time, randn_like
+from flowkit import Path, Quantity, Time, UnsupportedError, expand_time, randn_like, time_tensor
 
 from .gamma import GAMMAS, Gamma, GammaName, NoGamma
 
@@ -63,16 +63,18 @@ class Interpolant(Path):
     def beta_dot(self, t: Tensor) -> Tensor:
         """D beta / dt."""
 
-    def sample(self, x0: Tensor, z: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, x0: Tensor, z: Tensor, t: Time, generator: torch.Generator | None = None) -> Tensor:
         """Alpha_t z + beta_t x0 + gamma_t eps, eps drawn from the generator. Shape (batch, *event)."""
+        t = time_tensor(t)
         mean = self._mean(x0, z, t)
         if not self.has_score:
             return mean
         noise = randn_like(mean, generator)
         return mean + expand_time(self.noise.gamma(t), z) * noise
 
-    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, x0: Tensor, z: Tensor, t: Time) -> Tensor:
         """The time derivative of the flow through x, shape (batch, *event)."""
+        t = time_tensor(t)
         along = expand_time(self.alpha_dot(t), z) * z + expand_time(self.beta_dot(t), z) * x0
         if not self.has_score:
             return along
@@ -82,12 +84,13 @@ class Interpolant(Path):
         slope = torch.where(still, 0, self.noise.log_slope(t))
         return along + expand_time(slope, z) * (x - self._mean(x0, z, t))
 
-    def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def score(self, x: Tensor, x0: Tensor, z: Tensor, t: Time) -> Tensor:
         """-(x - m_t) / gamma_t^2, shape (batch, *event)."""
         if not self.has_score:
             raise UnsupportedError(
                 f"{type(self).__name__} has no score without noise: choose another gamma than 'none'"
             )
+        t = time_tensor(t)
         gamma = self.noise.gamma(t)
         _refuse(gamma == 0, Quantity.SCORE, "gamma is 0")
         return (self._mean(x0, z, t) - x) / expand_time(gamma.square(), x)

@@ -63,6 +63,6 @@ def test_the_density_moves_as_the_drift_and_the_noise_say(schedule, coefficient,
     oracle, path, sigma = mixture(schedule), PATH[schedule], COEFFICIENTS[coefficient]
     field = GaussianMixtureField(path, oracle.means, oracle.stds.square(), oracle.weights)
     model = Converted(field, path) if converted else field
-    dynamics = ODE(model, path=path) if sigma is None else SDE(model, sigma, path)
+    dynamics = ODE(model, path=path) if sigma is None else SDE(model, sigma, path=path)
     in_time, by_the_equation = both_sides(dynamics, oracle, oracle.sample(50, t, seeded()), t)
     torch.testing.assert_close(by_the_equation, in_time, rtol=1e-8, atol=1e-10 * float(in_time.abs().max()))

@@ -90,6 +90,17 @@ def test_a_sample_of_the_path_has_mean_alpha_z_and_deviation_beta(name):
 
 
 @every_schedule
+@pytest.mark.parametrize("one", [float, torch.tensor], ids=["number", "tensor"])
+def test_one_time_for_all_stands_for_the_same_time_for_each(name, one):
+    path, x0, z, t = PATH[name], normal(5, 2), normal(5, 2, seed=1), torch.full((5,), 0.3, dtype=torch.float64)
+    one = one(0.3) if one is float else one(0.3, dtype=torch.float64)
+    x = path.sample(x0, z, t)
+    torch.testing.assert_close(path.sample(x0, z, one), x)
+    torch.testing.assert_close(path.velocity(x, x0, z, one), path.velocity(x, x0, z, t))
+    torch.testing.assert_close(path.score(x, x0, z, one), path.score(x, x0, z, t))
+
+
+@every_schedule
 def test_the_marginal_fields_are_the_posterior_means_of_the_conditional_ones(name):
     """E[u_t(x|z) | x_t = x] = u_t(x), tested as E[(u_t(x|z) - u_t(x)) f(x)] = 0 for several f; likewise the score."""
     oracle, path, n = mixture(name), PATH[name], 50_000

@@ -155,6 +155,18 @@ def test_the_conditional_score_is_the_gradient_of_the_log_density(name):
     torch.testing.assert_close(path.score(x, x0, z, inside), slope(density.log_prob, x), rtol=1e-9, atol=1e-9)
 
 
+@every_path
+@pytest.mark.parametrize("one", [float, torch.tensor], ids=["number", "tensor"])
+def test_one_time_for_all_stands_for_the_same_time_for_each(name, one):
+    path, x0, z, t = PATH[name], normal(5, 2), normal(5, 2, seed=1), torch.full((5,), 0.3, dtype=torch.float64)
+    one = one(0.3) if one is float else one(0.3, dtype=torch.float64)
+    x = path.sample(x0, z, t, seeded())
+    torch.testing.assert_close(path.sample(x0, z, one, seeded()), x)
+    torch.testing.assert_close(path.velocity(x, x0, z, one), path.velocity(x, x0, z, t))
+    if path.has_score:
+        torch.testing.assert_close(path.score(x, x0, z, one), path.score(x, x0, z, t))
+
+
 def test_without_noise_there_is_no_score_and_no_random_number():
     path, before = PATH["Linear none"], torch.get_rng_state()
     assert not path.has_score

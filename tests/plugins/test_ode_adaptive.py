@@ -185,14 +185,14 @@ def test_every_sample_meets_the_tolerance_where_the_batch_on_average_does_not():
 def test_guidance_and_likelihood_take_a_time_for_each_sample():
     oracle, x, y = mixture(), states(6, 2), torch.tensor([0, 1, 2, -1, 0, 1])
     guided = ClassifierFreeGuidance(1.5).guide(oracle)
-    each, whole = (Dopri5(1e-8, 1e-8, per).integrate(ODE(guided, y), x, [0.0, 1.0]) for per in (True, False))
+    each, whole = (Dopri5(1e-8, 1e-8, per).integrate(ODE(guided, y=y), x, [0.0, 1.0]) for per in (True, False))
     torch.testing.assert_close(each, whole, rtol=0, atol=1e-6)
     found = fk.log_prob(oracle, x, source=GaussianSource(), integrator=Dopri5(1e-7, 1e-7), times=[0.0, 1.0])
     torch.testing.assert_close(found, oracle.log_prob(x), rtol=0, atol=1e-5)
 
 
 def test_an_sde_refuses_a_time_for_each_sample():
-    sde = fk.SDE(mixture(), fk.create("diffusion", "constant"), GaussianPath(CondOT()))
+    sde = fk.SDE(mixture(), fk.create("diffusion", "constant"), path=GaussianPath(CondOT()))
     with pytest.raises(UnsupportedError, match="one time for all samples"):
         sde.drift(states(2, 2), torch.full((2,), 0.5))
 

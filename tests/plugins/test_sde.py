@@ -58,7 +58,7 @@ def test_the_coefficients_are_a_constant_and_a_multiple_of_beta(name, t):
 def test_the_drift_is_the_velocity_plus_half_sigma_squared_times_the_score(diffusion):
     oracle, x, t = mixture(), states(), 0.6
     sigma = {ConstantDiffusion: 1.5, BetaDiffusion: 1.5 * 0.4}[type(diffusion)]
-    sde = SDE(oracle, diffusion, PATH["condot"])
+    sde = SDE(oracle, diffusion, path=PATH["condot"])
     assert sde.diffusion(t) == pytest.approx(sigma, rel=1e-14)
     expected = oracle.velocity(x, t) + 0.5 * sigma * sigma * oracle.score(x, t)
     torch.testing.assert_close(sde.drift(x, t), expected, rtol=1e-12, atol=1e-12)
@@ -66,7 +66,7 @@ def test_the_drift_is_the_velocity_plus_half_sigma_squared_times_the_score(diffu
 
 def test_drift_and_noise_are_given_the_condition():
     oracle, x, y = mixture(), states(4), torch.tensor([0, 1, 2, -1])
-    sde = SDE(oracle, ConstantDiffusion(2.0), PATH["condot"], y)
+    sde = SDE(oracle, ConstantDiffusion(2.0), path=PATH["condot"], y=y)
     torch.testing.assert_close(sde.drift(x, 0.5), oracle.velocity(x, 0.5, y) + 2 * oracle.score(x, 0.5, y))
 
 
@@ -87,7 +87,7 @@ def test_the_beta_coefficient_needs_a_schedule():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_without_diffusion_it_is_the_euler_method_to_the_bit(diffusion, dtype):
     oracle, x = mixture(), states().to(dtype)
-    sde = SDE(oracle, diffusion, PATH["condot"])
+    sde = SDE(oracle, diffusion, path=PATH["condot"])
     generator = seeded()
     found = EulerMaruyama().integrate(sde, x, times(20), generator)
     assert torch.equal(found, Euler().integrate(ODE(oracle), x, times(20)))

@@ -50,7 +50,7 @@ def test_sbdm_is_the_noising_of_data_run_backwards(schedule):
     the drift: the latter is the derivative of log(v_s / alpha_s), here by autograd.
     """
     oracle, x = GaussianMixture([[1.0]], [0.5], [1.0], schedule), torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-    sde = SDE(oracle, SBDMDiffusion(maximum=1e6), PATH[schedule])
+    sde = SDE(oracle, SBDMDiffusion(maximum=1e6), path=PATH[schedule])
     alpha, beta_squared = SCHEDULES[schedule]
     for at in inside:
         t = torch.tensor(at, dtype=torch.float64, requires_grad=True)

@@ -98,7 +98,7 @@ def solve(schedule, diffusion, steps, merged, factor=None):
     model, path = TwoGaussians(schedule), PATH[schedule]
     # Never 0, so that a step without noise draws as well, and all step lengths stay on one Brownian path.
     drawn = CallableDiffusion(lambda t: diffusion.sigma(t, path) or 1e-300)
-    sde = SDE(model, drawn, path) if factor is None else Scaled(model, drawn, path)
+    sde = SDE(model, drawn, path=path) if factor is None else Scaled(model, drawn, path=path)
     sde.factor = factor
     x0 = mixture(schedule).sample(COUNT, 0.0, seeded(1))
     grid = torch.linspace(0, 1, steps + 1, dtype=torch.float64)

@@ -75,7 +75,7 @@ def assert_marginals(schedule, integrators, diffusion, steps, noise):
     path = PATH[schedule]
     # Never 0, so that a step without noise draws as well, and all step lengths stay on one Brownian path.
     drawn = CallableDiffusion(lambda t: diffusion.sigma(t, path) or 1e-300)
-    sde = SDE(oracle, drawn, path) if diffusion else ODE(oracle, path=path)
+    sde = SDE(oracle, drawn, path=path) if diffusion else ODE(oracle, path=path)
 
     def solve(integrator, n, merged):
         grid = torch.linspace(0, 1, n + 1, dtype=torch.float64)
@@ -167,7 +167,7 @@ def test_the_comparison_of_marginals_sees_a_wrong_factor():
 
     oracle = mixture()
     x0, grid = oracle.sample(8 * MANY, 0.0, seeded(1)), torch.linspace(0, 1, 101, dtype=torch.float64)
-    x = EulerMaruyama().integrate(Slip(oracle, ConstantDiffusion(0.5), PATH["condot"]), x0, grid, seeded(2))
+    x = EulerMaruyama().integrate(Slip(oracle, ConstantDiffusion(0.5), path=PATH["condot"]), x0, grid, seeded(2))
     found, (mean, mean_error) = statistics(oracle, x, 1.0), exact("condot", 1.0)
     error = (standard_errors(found) ** 2 + mean_error**2).sqrt()
     assert ((found.mean(0) - mean).abs() > 2 * (LIMIT + 1) * error).any()

@@ -138,7 +138,7 @@ def moment_errors(integrator, schedule, sigma, grid, draws):
     x = torch.full((2 + draws * len(grid), 1), mean, dtype=torch.float64)
     x[1] += math.sqrt(variance)
     path = PATH[schedule]
-    dynamics = ODE(oracle, path=path) if integrator.own_noise else SDE(oracle, CallableDiffusion(sigma), path)
+    dynamics = ODE(oracle, path=path) if integrator.own_noise else SDE(oracle, CallableDiffusion(sigma), path=path)
     x = integrator.integrate(dynamics, x, grid, Impulses(len(x), 2))
     mean, variance = exact_moments(schedule, float(grid[-1]))
     return abs(float(x[0] - mean)), abs(float((x[1:] - x[0]).square().sum() - variance))
