@@ -9,6 +9,7 @@ from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from .agreement import same_path as same_path
+    from .agreement import unlike_data as unlike_data
     from .batch import Batch as Batch
     from .conditions import Condition as Condition
     from .conditions import concat_conditions as concat_conditions
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "agreement": ("same_path",),
+    "agreement": ("same_path", "unlike_data"),
     "batch": ("Batch",),
     "conditions": (
         "Condition",

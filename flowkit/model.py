@@ -37,6 +37,11 @@ class Model(nn.Module, Predictor):
         self.register_buffer("data_mean", torch.as_tensor(data_mean, dtype=torch.float32))
 
     @property
+    def event_shape(self) -> tuple[int, ...] | None:  # type: ignore[override]
+        """That of `data_mean`, unless it is one number for all."""
+        return tuple(self.data_mean.shape) or None
+
+    @property
     def quantities(self) -> tuple[Quantity, ...]:
         """What the head predicts."""
         return self.head.quantities

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..conditions import Condition
 from ..shapes import Time
+from .data import Normalization
 from .quantity import Quantity
 
 __all__ = ["Predictor"]
@@ -19,6 +20,12 @@ class Predictor(ABC):
 
     independent: bool | None = None
     """Whether its fields are those of a path whose x0 says nothing of z; None if that is not known."""
+
+    event_shape: tuple[int, ...] | None = None
+    """The shape of one state; None if that is not known, or any will do."""
+
+    normalization: Normalization | None = None
+    """The units of its states; None if they are not known."""
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:

@@ -81,6 +81,7 @@ def build_parts(
     spec, normalization = described
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     model = Model(network, head, path, torch.zeros(spec.event_shape, device=device))
+    model.normalization = normalization
     return Parts(spec, normalization, source, coupling, path, loss, model, sampler, metrics)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Condition, Guidance, Predictor, Quantity, Time, same_path
+from flowkit import Condition, Guidance, Predictor, Quantity, Time, same_path, unlike_data
 
 from .guided import Fields, Guided
 
@@ -34,12 +34,15 @@ class Autoguidance(Guidance):
         self.weaker, self.scale = weaker, scale
 
     def problems(self, model: Predictor) -> list[str]:
-        """A worse model of another path."""
-        if same_path(model, self.weaker):
-            return []
-        return [
-            "the weaker model of autoguidance has another path or schedule than the model: train it on the same one"
-        ]
+        """A worse model of another path, or of other data."""
+        found = []
+        if not same_path(model, self.weaker):
+            found = [
+                "the weaker model of autoguidance has another path or schedule than the model: train it on the same one"
+            ]
+        if unlike := unlike_data(model, self.weaker):
+            found.append(f"the weaker model of autoguidance has learned {unlike}: train it on the same data")
+        return found
 
     def guide(self, model: Predictor) -> Predictor:
         """The guided model."""

@@ -10,7 +10,7 @@ __all__ = ["RunModel"]
 class RunModel(Predictor):
     """The fields of the model in a run folder, with the averaged weights of its newest checkpoint.
 
-    In the units of the model: it goes with models of the same data.
+    In the units of the model: it goes with models of data of that shape and in those units.
 
     Arguments:
         folder: The run folder, as in `flowkit sample FOLDER`.
@@ -23,6 +23,7 @@ class RunModel(Predictor):
         self.folder = folder
         pipeline = Pipeline.load(folder)
         self.independent = pipeline.coupling.independent
+        self.event_shape, self.normalization = pipeline.spec.event_shape, pipeline.normalization
         self._model = pipeline.model
         self._model.requires_grad_(False)
 

@@ -7,7 +7,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Loss, Model, Path, Predictor, Quantity, TimeSampler, Weighting, draw, same_path
+from flowkit import (
+    Condition,
+    Loss,
+    Model,
+    Path,
+    Predictor,
+    Quantity,
+    TimeSampler,
+    Weighting,
+    draw,
+    same_path,
+    unlike_data,
+)
 
 from .distances import DISTANCES, Distance
 from .times import UniformTime
@@ -106,6 +118,8 @@ def exact_problems(exact: Predictor, quantity: Quantity, model: Model) -> list[s
     problems = [] if exact.can_predict(quantity) else [f"{type(exact).__name__} knows no {quantity.value}"]
     if not same_path(model, exact):
         problems.append("exact is a field of another path or schedule than that of the model: give both the same one")
+    if unlike := unlike_data(model, exact):
+        problems.append(f"exact is a field of {unlike}: give one of the data that the model learns")
     return problems
 
 

@@ -127,6 +127,33 @@ def test_the_worse_model_may_be_a_run_folder(tmp_path):
     assert not torch.equal(found, pipeline.sample(5, seed=1))
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("circles", "data in other units, with a scale of"),
+        ("digits", r"data of shape \(1, 8, 8\) instead of \(2,\)"),
+    ],
+    ids=["units", "shape"],
+)
+def test_a_run_on_other_data_is_refused(data, reason, tiny, tmp_path):
+    tiny.data(data).build().fit(tmp_path / "other")
+    weaker = {"name": "run", "folder": str(tmp_path / "other")}
+    builder = fk.Pipeline.builder().data("moons").network("mlp", width=16, depth=2)
+    with pytest.raises(fk.ConfigError, match=f"weaker model .* has learned {reason}"):
+        builder.sampling("euler", guidance={"name": "autoguidance", "weaker": weaker}).build()
+    with pytest.raises(fk.ConfigError, match=f"exact is a field of {reason}"):
+        builder.sampling("euler").loss("fm", exact=weaker).build()
+
+
+def test_units_that_differ_by_less_than_a_hundredth_are_the_same():
+    ours, theirs = blurred(), blurred()
+    ours.normalization = fk.Normalization(torch.tensor([5.0, 0.0]), torch.tensor([2.0, 1.0]))
+    assert Autoguidance(theirs).problems(ours) == []  # not known of one
+    for shift, scale, same in ((0.019, 1.009, True), (0.021, 1.0, False), (0.0, 1.011, False)):
+        theirs.normalization = fk.Normalization(torch.tensor([5.0 + shift, 0.0]), torch.tensor([2.0, scale]))
+        assert (Autoguidance(theirs).problems(ours) == []) is same
+
+
 def test_a_run_model_knows_its_path_and_needs_a_run(tmp_path):
     trained(tmp_path / "run", 2)
     model = RunModel(str(tmp_path / "run"))
