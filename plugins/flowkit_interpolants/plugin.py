@@ -17,9 +17,3 @@ def flowkit_components() -> Iterator[Component]:
     """The components of this plugin."""
     for name, (cls, summary) in PATHS.items():
         yield Component(kind="path", name=name, target=f"flowkit_interpolants.paths:{cls}", summary=summary)
-    yield Component(
-        kind="weighting",
-        name="gamma_squared",
-        target="flowkit_interpolants.weightings:GammaSquaredWeighting",
-        summary="gamma_t^2, for the score of a two-sided path",
-    )

@@ -17,8 +17,7 @@ LOSSES = {
 
 WEIGHTINGS = {
     "unit": ("UnitWeighting", "1 at every time"),
-    "beta_squared": ("BetaSquaredWeighting", "beta_t^2, which makes score matching noise prediction"),
-    "noise_variance": ("NoiseVarianceWeighting", "beta_t^2, or on a two-sided path gamma_t^2"),
+    "noise_variance": ("NoiseVarianceWeighting", "beta_t^2, or on a two-sided path gamma_t^2: predicts the noise"),
     "velocity": ("VelocityWeighting", "1 on the error of the velocity, whatever is regressed"),
     "snr": ("SNRWeighting", "alpha_t^2 / beta_t^2 on the error of the data"),
     "min_snr": ("MinSNRWeighting", "the signal-to-noise ratio up to gamma, on the error of the data"),

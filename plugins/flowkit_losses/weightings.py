@@ -18,7 +18,6 @@ from torch import Tensor
 from flowkit import Path, Quantity, UnsupportedError, Weighting
 
 __all__ = [
-    "BetaSquaredWeighting",
     "EDMWeighting",
     "LikelihoodWeighting",
     "MinSNRWeighting",
@@ -38,24 +37,7 @@ class UnitWeighting(Weighting):
         return torch.ones_like(t)
 
 
-class BetaSquaredWeighting(Weighting):
-    r"""$\lambda(t) = \beta_t^2$, on the error of whatever the loss regresses: it makes score matching noise prediction.
-
-    References:
-        Song and Ermon 2019, Generative Modeling by Estimating Gradients, equation 6.
-        https://arxiv.org/abs/1907.05600
-    """
-
-    def weight(self, t: Tensor, path: Path) -> Tensor:
-        """beta_t squared, shape (batch,)."""
-        return path.schedule.beta(t).square()  # type: ignore[attr-defined]  # see `problems`
-
-    def problems(self, path: Path) -> list[str]:
-        """The path must have a schedule."""
-        return _schedule_problems("beta_squared", path)
-
-
-class NoiseVarianceWeighting(BetaSquaredWeighting):
+class NoiseVarianceWeighting(Weighting):
     r"""The variance of the noise in x_t, on the error of whatever the loss regresses: $\beta_t^2$, on a two-sided path
     that of its own noise, $\gamma_t^2$. It makes score matching noise prediction on either.
 
@@ -69,7 +51,7 @@ class NoiseVarianceWeighting(BetaSquaredWeighting):
     def weight(self, t: Tensor, path: Path) -> Tensor:
         """beta_t or gamma_t squared, shape (batch,)."""
         if not path.two_sided:
-            return super().weight(t, path)
+            return path.schedule.beta(t).square()  # type: ignore[attr-defined]  # see `problems`
         return path.slope(t, Quantity.SCORE, Quantity.NOISE).square()
 
     def problems(self, path: Path) -> list[str]:

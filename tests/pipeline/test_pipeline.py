@@ -44,7 +44,7 @@ def test_a_sample_depends_on_the_seed_and_its_index_alone(trained, sampling):
 )
 def test_the_noise_that_a_path_starts_with_belongs_to_samples_too(tiny, sampling):
     pipeline = (
-        tiny.path("linear", gamma="constant").head("joint").loss("joint", score_weighting="gamma_squared").build()
+        tiny.path("linear", gamma="constant").head("joint").loss("joint", score_weighting="noise_variance").build()
     )
     found = pipeline.sample(600, seed=1, **sampling)
     assert torch.allclose(pipeline.sample(600, seed=1, batch_size=100, **sampling), found, atol=1e-5)

@@ -325,6 +325,6 @@ def test_the_score_is_refused_where_the_coupling_takes_it_away(tiny):
         tiny.coupling("ot")
         .path("linear", gamma="sine_squared")
         .head("joint")
-        .loss("joint", score_weighting="gamma_squared")
+        .loss("joint", score_weighting="noise_variance")
     )
     two_sided.build().sample(4, grid={"name": "uniform", "start": 0.01, "end": 0.99}, **noisy)

@@ -8,7 +8,6 @@ from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.source import GaussianSource
 from flowkit_heads.heads import JointHead, NoiseHead
 from flowkit_interpolants.paths import BrownianBridge, EncodingDecoding, Linear, Trigonometric
-from flowkit_interpolants.weightings import GammaSquaredWeighting
 from flowkit_losses.csm import ConditionalScoreMatching
 from flowkit_losses.joint import JointMatching
 from flowkit_losses.prediction import NoisePrediction
@@ -308,13 +307,12 @@ def test_a_path_through_nothing_is_refused():
         EncodingDecoding("none")
 
 
-def test_gamma_squared_makes_score_matching_the_prediction_of_the_noise():
-    path, x0, z, weighting = PATH["BrownianBridge"], normal(25, 2), normal(25, 2, seed=1), GammaSquaredWeighting()
+def test_the_variance_of_the_noise_makes_score_matching_the_prediction_of_the_noise():
+    path, x0, z, weighting = PATH["BrownianBridge"], normal(25, 2), normal(25, 2, seed=1), NoiseVarianceWeighting()
     x, noise = path.sample(x0, z, inside, seeded(2)), torch.randn(25, 2, generator=seeded(2), dtype=torch.float64)
     weighted = weighting.weight(inside, path)[:, None] * path.score(x, x0, z, inside).square()
     torch.testing.assert_close(weighted, noise.square())
-    assert weighting.problems(path) == []
-    assert "GaussianPath has no gamma" in weighting.problems(GaussianPath())[0]
+    assert weighting.problems(path) == weighting.problems(GaussianPath()) == []
 
 
 @every_noisy_path
@@ -376,7 +374,7 @@ def test_a_pipeline_trains_and_samples_on_it(tiny, tmp_path, name):
 
 
 def test_a_schrodinger_bridge_learns_velocity_and_score_and_samples_its_sde(tiny):
-    score = {"name": "joint", "score_weighting": "gamma_squared"}
+    score = {"name": "joint", "score_weighting": "noise_variance"}
     pipeline = tiny.path("brownian_bridge", sigma=0.5).head("joint").from_config({"loss": score}).build()
     x = pipeline.sample(32, integrator="euler_maruyama", diffusion={"name": "constant", "value": 0.5})
     assert x.isfinite().all()

@@ -15,10 +15,10 @@ from flowkit_losses.joint import JointMatching
 from flowkit_losses.prediction import DataPrediction, EDMLoss, NoisePrediction
 from flowkit_losses.times import LogNormalTime, UniformTime
 from flowkit_losses.weightings import (
-    BetaSquaredWeighting,
     EDMWeighting,
     LikelihoodWeighting,
     MinSNRWeighting,
+    NoiseVarianceWeighting,
     SigmoidWeighting,
     SNRWeighting,
     UnitWeighting,
@@ -253,7 +253,7 @@ def test_one_loss_is_another_under_a_weighting(head, name):
         values = [loss(model, problem.x0, problem.z) for loss in (first, second)]
         torch.testing.assert_close(*values, rtol=1e-8, atol=1e-12)
 
-    same(NoisePrediction(time), ConditionalScoreMatching(time, BetaSquaredWeighting()))
+    same(NoisePrediction(time), ConditionalScoreMatching(time, NoiseVarianceWeighting()))
     same(NoisePrediction(time), DataPrediction(time, SNRWeighting()))
     same(ConditionalFlowMatching(time), DataPrediction(time, VelocityWeighting()))
     same(ConditionalFlowMatching(time), NoisePrediction(time, VelocityWeighting()))
@@ -360,12 +360,12 @@ def test_flow_matching_by_hand():
 def test_score_matching_by_hand():
     model = Model(Constant(1.0, -1.0), ScoreHead(), CONDOT)
     by_hand = ((1 + 4 / 3) ** 2 + (-1 + 8 / 3) ** 2) / 2
-    for weighting, weight in [(UnitWeighting(), 1), (BetaSquaredWeighting(), 9 / 16), (Three(), 3)]:
+    for weighting, weight in [(UnitWeighting(), 1), (NoiseVarianceWeighting(), 9 / 16), (Three(), 3)]:
         loss = ConditionalScoreMatching(QUARTER, weighting)
         assert loss(model, X0, Z).tolist() == pytest.approx([weight * by_hand])
 
 
-def test_score_matching_with_beta_squared_is_noise_prediction():
+def test_score_matching_under_the_variance_of_the_noise_is_noise_prediction():
     """With the noise head, beta^2 |-N/beta + x0/beta|^2 = |N - x0|^2: DDPM's simple loss."""
     model = Model(Constant(1.0, -1.0), NoiseHead(), CONDOT)
     by_hand = ((1 - 1) ** 2 + (-1 - 2) ** 2) / 2
@@ -428,10 +428,10 @@ def test_a_loss_is_the_mean_over_the_event_of_each_sample_alone(event):
 
 
 @pytest.mark.parametrize("name", SCHEDULE)
-def test_the_weightings_are_one_and_beta_squared(name):
+def test_the_weightings_are_one_and_the_variance_of_the_noise(name):
     t, path = torch.linspace(0, 1, 11, dtype=torch.float64), GaussianPath(SCHEDULE[name])
     assert (UnitWeighting().weight(t, path) == 1).all()
-    torch.testing.assert_close(BetaSquaredWeighting().weight(t, path), SCHEDULES[name][1](t))
+    torch.testing.assert_close(NoiseVarianceWeighting().weight(t, path), SCHEDULES[name][1](t))
 
 
 LOSSES = [*(loss() for loss in REGRESSIONS), EDMLoss(), JointMatching()]
@@ -499,7 +499,7 @@ def test_a_loss_with_everything_in_it_is_written_and_read_back(name):
 
 @pytest.mark.parametrize(
     "weighting",
-    ["unit", "beta_squared", "noise_variance", "velocity", "snr", "min_snr", "likelihood", "edm", "sigmoid"],
+    ["unit", "noise_variance", "velocity", "snr", "min_snr", "likelihood", "edm", "sigmoid"],
 )
 @pytest.mark.parametrize("time", ["uniform", "low_discrepancy", "logit_normal", "mode", "cosmap", "importance"])
 def test_objects_are_written_by_their_names(weighting, time):
@@ -636,12 +636,12 @@ def test_an_exact_field_is_configured_with_its_path(tiny):
     tiny.path("gaussian", schedule="cosine").loss("fm", exact=field).build()
 
 
-def test_the_beta_squared_weighting_needs_a_schedule():
-    assert BetaSquaredWeighting().problems(CONDOT) == UnitWeighting().problems(NoScore()) == []
-    assert "NoScore has none" in BetaSquaredWeighting().problems(NoScore())[0]
+def test_the_variance_of_the_noise_needs_a_schedule():
+    assert NoiseVarianceWeighting().problems(CONDOT) == UnitWeighting().problems(NoScore()) == []
+    assert "NoScore has none" in NoiseVarianceWeighting().problems(NoScore())[0]
     model = Model(Small(), VelocityHead(), NoScore())
     assert (
-        "needs a path with a schedule" in ConditionalFlowMatching(weighting=BetaSquaredWeighting()).problems(model)[0]
+        "needs a path with a schedule" in ConditionalFlowMatching(weighting=NoiseVarianceWeighting()).problems(model)[0]
     )
 
 

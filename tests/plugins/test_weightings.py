@@ -7,7 +7,6 @@ import torch
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
 from flowkit_losses.weightings import (
-    BetaSquaredWeighting,
     EDMWeighting,
     LikelihoodWeighting,
     MinSNRWeighting,
@@ -28,7 +27,6 @@ PATHS = {
 }
 WEIGHTINGS = {
     "unit": UnitWeighting(),
-    "beta_squared": BetaSquaredWeighting(),
     "noise_variance": NoiseVarianceWeighting(),
     "velocity": VelocityWeighting(),
     "snr": SNRWeighting(),
@@ -100,12 +98,12 @@ def test_the_likelihood_weighting_is_the_square_of_the_diffusion_coefficient(nam
 
 
 @every_path
-def test_unit_and_beta_squared_weigh_the_error_of_whatever_is_regressed(name):
+def test_unit_and_the_variance_of_the_noise_weigh_the_error_of_whatever_is_regressed(name):
     t, path = torch.linspace(0, 1, 11, dtype=torch.float64), PATHS[name]
     for quantity in Quantity:
         assert (UnitWeighting().weight_on(quantity, t, path) == 1).all()
-        for weighting in (BetaSquaredWeighting(), NoiseVarianceWeighting()):
-            torch.testing.assert_close(weighting.weight_on(quantity, t, path), SCHEDULES[name][1](t))
+        variance = NoiseVarianceWeighting().weight_on(quantity, t, path)
+        torch.testing.assert_close(variance, SCHEDULES[name][1](t))
 
 
 def test_the_sigmoid_weighting_is_bounded_on_the_velocity_of_the_straight_path():
