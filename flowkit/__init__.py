@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from .shapes import Time as Time
     from .shapes import batch_times as batch_times
     from .shapes import expand_time as expand_time
+    from .shapes import holds_anywhere as holds_anywhere
     from .shapes import time_tensor as time_tensor
 
 __version__ = "0.1.0"
@@ -209,6 +210,7 @@ _MODULES = {
         "Time",
         "batch_times",
         "expand_time",
+        "holds_anywhere",
         "time_tensor",
     ),
 }

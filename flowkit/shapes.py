@@ -1,9 +1,9 @@
-"""Times against states: the two broadcasts that every formula over a batch needs."""
+"""What every formula over a batch needs: times against states, and a look at whether something holds."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["Time", "batch_times", "expand_time", "time_tensor"]
+__all__ = ["Time", "batch_times", "expand_time", "holds_anywhere", "time_tensor"]
 
 Time = float | Tensor
 """A time in [0, 1]: one number for the whole batch, or a tensor of shape (batch,)."""
@@ -23,6 +23,21 @@ def expand_time(value: Tensor, x: Tensor) -> Tensor:
     if value.ndim:
         value = value.reshape(-1, *(1,) * (x.ndim - 1)).to(x.device)
     return value.to(x.dtype)
+
+
+def holds_anywhere(where: Tensor | bool) -> bool:
+    """Whether something holds anywhere in a batch, as far as looking costs nothing.
+
+    On an accelerator nobody looks, which would wait for it, nor amid compilation: it is False there. What is refused
+    for that reason is so where it matters, for samplers pass one time as a number, which is looked at on the CPU, and
+    training draws times from the open interval.
+
+    Arguments:
+        where: bool, of any shape.
+    """
+    if not isinstance(where, Tensor):
+        return where
+    return where.device.type == "cpu" and not torch.compiler.is_compiling() and bool(where.any())
 
 
 def time_tensor(t: Time) -> Tensor:

@@ -183,6 +183,16 @@ def test_a_coefficient_multiplies_each_sample(event):
     assert fk.expand_time(t[1], x).shape == ()
 
 
+def test_a_look_at_a_batch_does_not_wait_for_a_device_nor_break_a_graph():
+    some = torch.tensor([False, True])
+    assert fk.holds_anywhere(some)
+    assert fk.holds_anywhere(True)
+    assert not fk.holds_anywhere(~some & some)
+    assert not fk.holds_anywhere(some.to("meta"))  # bool() of which would fail
+    seen = torch.compile(lambda where: fk.holds_anywhere(where), backend="eager", fullgraph=True)
+    assert seen(some) is False
+
+
 def test_times_are_on_the_device_of_the_state():
     """The meta device computes nothing and is there on every machine."""
     x = torch.empty(3, 2, device="meta")

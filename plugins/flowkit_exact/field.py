@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowkit import Condition, Path, Predictor, Quantity, Schedule, Time, UnsupportedError
+from flowkit import Condition, Path, Predictor, Quantity, Schedule, Time, UnsupportedError, holds_anywhere
 
 __all__ = ["Coefficients", "ExactField", "Posterior"]
 
@@ -104,7 +104,7 @@ class ExactField(nn.Module, Predictor):
             return noise
         if wanted is Quantity.V:
             return at.alpha * noise - at.beta * data
-        if holds(at.beta_dot.isinf()):
+        if holds_anywhere(at.beta_dot.isinf()):
             raise UnsupportedError(
                 f"the velocity is not determined at this time, where the derivative of beta is infinite: {STOP_SHORT}"
             )
@@ -112,13 +112,6 @@ class ExactField(nn.Module, Predictor):
 
 
 STOP_SHORT = "take times that end before it, or an integrator that does not evaluate there (euler, midpoint)"
-
-
-def holds(where: Tensor) -> bool:
-    """Whether something holds anywhere in a batch. Batches on an accelerator are not looked at, which would wait for
-    the device; samplers pass one time as a number.
-    """
-    return where.device.type == "cpu" and not torch.compiler.is_compiling() and bool(where.any())
 
 
 def labels_of(y: Condition, classes: int, of: str) -> Tensor | None:
@@ -133,7 +126,7 @@ def labels_of(y: Condition, classes: int, of: str) -> Tensor | None:
         raise UnsupportedError(f"y must be whole numbers, one label for each x, -1 for none; got {y!r}")
     if not classes:
         raise UnsupportedError(f"{of} has no labels: leave y out")
-    if holds((y < -1) | (y >= classes)):
+    if holds_anywhere((y < -1) | (y >= classes)):
         raise UnsupportedError(f"y must be labels from 0 to {classes - 1}, or -1 for none; got {y.unique().tolist()}")
     return y.long()
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowkit import Condition, Path, Time, UnsupportedError
+from flowkit import Condition, Path, Time, UnsupportedError, holds_anywhere
 
-from .field import STOP_SHORT, Coefficients, ExactField, Posterior, holds, labels_of
+from .field import STOP_SHORT, Coefficients, ExactField, Posterior, labels_of
 
 __all__ = ["FiniteDataField"]
 
@@ -84,7 +84,7 @@ class FiniteDataField(ExactField):
         """The mean of the softmax; no noise and no score where beta is 0."""
         sums = self._sums(x, at, self._wanted(y))
         data = sums.moment / sums.weight
-        if holds(at.beta == 0):
+        if holds_anywhere(at.beta == 0):
             return Posterior(data, None, None)
         noise = (x - at.alpha * data) / at.beta
         return Posterior(data, noise, -noise / at.beta)
@@ -96,7 +96,7 @@ class FiniteDataField(ExactField):
             UnsupportedError: Beta is 0.
         """
         at, labels = self.coefficients(t, x), self._wanted(y)
-        if holds(at.beta == 0):
+        if holds_anywhere(at.beta == 0):
             raise UnsupportedError(f"a finite set of points has no density at this time, where beta is 0: {STOP_SHORT}")
         sums = self._sums(x.flatten(1).double(), at, labels)
         count = self.count[-1:] if labels is None else self.count[labels]
@@ -115,7 +115,7 @@ class FiniteDataField(ExactField):
 
     def _wanted(self, y: Condition) -> Tensor | None:
         labels = labels_of(y, len(self.count) - 1, "this finite set")
-        if labels is not None and holds(self.count[labels] == 0):
+        if labels is not None and holds_anywhere(self.count[labels] == 0):
             missing = labels[self.count[labels] == 0].unique().tolist()
             raise UnsupportedError(f"y asks for labels that no point has: {missing}")
         return labels

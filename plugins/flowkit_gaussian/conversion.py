@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit import Quantity, Schedule, Time, UnsupportedError, expand_time
+from flowkit import Quantity, Schedule, Time, UnsupportedError, expand_time, holds_anywhere
 
 __all__ = ["at_time", "convert", "refuse"]
 
@@ -81,15 +81,9 @@ def at_time(t: Time) -> Callable[[Callable[[Tensor], Tensor]], Any]:
     return lambda function: function(time).item()
 
 
-def refuse(where: Any, what: Quantity, reason: str) -> None:
-    """Raise where a quantity is not determined. Batches of times on an accelerator are not looked at: that
-    would wait for the device; samplers pass one time as a number, and training draws from the open interval.
-    """
-    if isinstance(where, Tensor):
-        if where.device.type != "cpu" or torch.compiler.is_compiling():
-            return
-        where = bool(where.any())
-    if where:
+def refuse(where: Tensor | bool, what: Quantity, reason: str) -> None:
+    """Raise where a quantity is not determined, as far as `holds_anywhere` looks."""
+    if holds_anywhere(where):
         raise UnsupportedError(f"the {what.value} is not determined at this time, where {reason}: stop short of it")
 
 

@@ -1,12 +1,11 @@
 r"""What all two-sided paths share: $x_t = \alpha_t z + \beta_t x_0 + \gamma_t \epsilon$."""
 
 from abc import abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowkit import Path, Quantity, Time, UnsupportedError, expand_time, randn_like, time_tensor
+from flowkit import Path, Quantity, Time, UnsupportedError, expand_time, holds_anywhere, randn_like, time_tensor
 
 from .gamma import GAMMAS, Gamma, GammaName, NoGamma
 
@@ -144,9 +143,7 @@ class Interpolant(Path):
         return expand_time(self.alpha(t), z) * z + expand_time(self.beta(t), z) * x0
 
 
-def _refuse(where: Any, what: Quantity, reason: str) -> None:
-    """Raise where a quantity is not determined. Batches of times on an accelerator are not looked at: that
-    would wait for the device; samplers pass one time as a number, and training draws from the open interval.
-    """
-    if where.device.type == "cpu" and not torch.compiler.is_compiling() and bool(where.any()):
+def _refuse(where: Tensor, what: Quantity, reason: str) -> None:
+    """Raise where a quantity is not determined, as far as `holds_anywhere` looks."""
+    if holds_anywhere(where):
         raise UnsupportedError(f"the {what.value} is not determined at this time, where {reason}: stop short of it")

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Path, Quantity, UnsupportedError, Weighting
+from flowkit import Path, Quantity, UnsupportedError, Weighting, holds_anywhere
 
 __all__ = [
     "EDMWeighting",
@@ -203,8 +203,8 @@ def _snr(t: Tensor, path: Path) -> Tensor:
 
 
 def _finite(name: str, weight: Tensor) -> Tensor:
-    """Refuse an infinite weight. On an accelerator nobody looks: that would wait for it, and times are drawn inside."""
-    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and bool(weight.isinf().any()):
+    """Refuse an infinite weight, as far as `holds_anywhere` looks."""
+    if holds_anywhere(weight.isinf()):
         raise UnsupportedError(f"the weighting {name!r} is infinite where beta is 0: draw times inside (0, 1)")
     return weight
 
