@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Condition
+from flowkit import Condition, FlowkitWarning
 
 from .cost import squared_distances
 from .entropic import log_plan
@@ -92,5 +92,6 @@ def _warn(name: str, iterations: int) -> None:
     warnings.warn(
         f"coupling {name!r}: {iterations} iterations do not bring the plan's marginals to within 1%: raise "
         f"coupling.regularization (or coupling.iterations)",
+        FlowkitWarning,
         stacklevel=3,
     )

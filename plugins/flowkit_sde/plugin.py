@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from flowkit.plugins import Component, hookimpl
 
 INTEGRATORS = {
-    "euler_maruyama": ("EulerMaruyama", "order 1/2 (1 for additive noise), one evaluation a step"),
+    "euler_maruyama": ("EulerMaruyama", "SDE: strong order 1, one evaluation a step"),
     "stochastic_heun": ("StochasticHeun", "SDE: weak order 2, two evaluations a step"),
     "srk": ("SRK", "SDE: strong order 3/2, two evaluations a step"),
     "ddpm_ancestral": ("DDPMAncestral", "draws from q(x_s | x_t, E[z|x_t]); DDIM with eta < 1"),

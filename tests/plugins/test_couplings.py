@@ -165,9 +165,9 @@ def test_sinkhorn_with_tiny_regularization_in_many_dimensions_is_ot():
 
 def test_an_unconverged_plan_says_so():
     x0, z, _ = two_sets()
-    with pytest.warns(UserWarning, match=r"'sinkhorn': 1 iterations do not .* raise coupling.regularization"):
+    with pytest.warns(fk.FlowkitWarning, match=r"'sinkhorn': 1 iterations do not .* raise coupling.regularization"):
         SinkhornCoupling(0.001, iterations=1).pairing(x0, z, None, seeded())
-    with pytest.warns(UserWarning, match="'unbalanced': 1 iterations"):
+    with pytest.warns(fk.FlowkitWarning, match="'unbalanced': 1 iterations"):
         UnbalancedCoupling(0.001, iterations=1).pairing(x0, z, None, seeded())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
