@@ -27,8 +27,9 @@ class Integrator(ABC):
     """The order of convergence: of the global error for an ODE, in the strong sense for an SDE. It stands on the object
     where a setting decides it."""
 
-    stochastic: ClassVar[bool] = False
-    """Whether it draws random numbers: unless it says otherwise, for the `diffusion` of an SDE."""
+    stochastic: bool = False
+    """Whether it draws random numbers: unless it says otherwise, for the `diffusion` of an SDE. It too stands on the
+    object where a setting decides it, of a method with `own_noise`."""
 
     own_noise: ClassVar[bool] = False
     """Whether a stochastic method decides itself how much noise it adds, and takes no sigma_t."""

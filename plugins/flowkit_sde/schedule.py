@@ -43,8 +43,13 @@ def levels(schedule: Schedule, times: Tensor) -> list[Level]:
     return [Level(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def levels_of(dynamics: Dynamics, times: Sequence[float] | Tensor) -> list[Level]:
+def levels_of(dynamics: Dynamics, times: Sequence[float] | Tensor, backwards: bool = False) -> list[Level]:
     """The levels of the path behind `dynamics`.
+
+    Arguments:
+        dynamics: The ODE of a model.
+        times: The times.
+        backwards: Whether they may fall, where no noise is added.
 
     Raises:
         UnsupportedError: It has no Gaussian path.
@@ -57,6 +62,6 @@ def levels_of(dynamics: Dynamics, times: Sequence[float] | Tensor) -> list[Level
     grid = torch.as_tensor(times, dtype=torch.float64, device="cpu")
     found = levels(schedule_of(dynamics.path), grid)
     for now, then in pairwise(found):
-        if then.t < now.t:
+        if then.t < now.t and not backwards:
             raise ValueError(f"noise is added forwards in time, not from {now.t} to {then.t}")
     return found

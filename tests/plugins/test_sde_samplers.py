@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from flowkit_exponential.ddim import DDIM
 from flowkit_gaussian.path import GaussianPath
 from flowkit_gaussian.schedules import CondOT, Cosine, VariancePreserving
 from flowkit_sde.ddpm_ancestral import DDPMAncestral
@@ -14,7 +15,8 @@ from flowkit_sde.edm_churn import EDMChurn
 from flowkit_sde.predictor_corrector import PredictorCorrector
 from oracles import LIMIT, SCHEDULES, errors_off, mixture, seeded
 
-from flowkit import ODE, Predictor, Quantity, Schedule
+from flowkit import ODE, ConfigError, Predictor, Quantity, Schedule, UnsupportedError
+from flowkit.testing import check_integrator
 
 PATH = {
     "condot": GaussianPath(CondOT()),
@@ -91,6 +93,35 @@ def test_with_eta_it_is_the_ddim_of_diffusers(eta):
     for t, found in zip(theirs.timesteps, ours, strict=True):
         x = theirs.step(torch.tanh(x), t, x, eta=eta, generator=generator).prev_sample
         torch.testing.assert_close(found, x, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("schedule", PATH)
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (0.9, 0.0)], ids=["forwards", "backwards"])
+def test_without_noise_it_is_ddim_in_either_direction(schedule, ends):
+    ode = ODE(mixture(schedule), path=PATH[schedule])
+    grid = torch.linspace(*ends, 9, dtype=torch.float64)
+    found = DDPMAncestral(eta=0.0).integrate(ode, states(), grid)
+    torch.testing.assert_close(found, DDIM().integrate(ode, states(), grid), rtol=1e-9, atol=1e-9)
+
+
+def test_without_noise_it_solves_an_ode_and_says_so():
+    assert DDPMAncestral().stochastic
+    assert not DDPMAncestral(eta=0.0).stochastic
+    report = check_integrator(DDPMAncestral(eta=0.0))
+    assert not report.failed
+    assert "goes_backwards_or_refuses" in [outcome.check.name for outcome in report.of("passed")]
+    ode = ODE(mixture(), path=PATH["condot"])
+    with pytest.raises(UnsupportedError, match=r"does not lead away from t = 1, .* 'ddim' does"):
+        DDPMAncestral(eta=0.0).integrate(ode, states(), [1.0, 0.5])
+
+
+def test_without_noise_it_encodes_and_goes_with_optimal_pairs(tiny):
+    without = {"name": "ddpm_ancestral", "eta": 0.0}
+    pipeline = tiny.coupling("ot").sampling(without, steps=4, grid={"name": "uniform", "end": 0.9}).build()
+    x = pipeline.sample(5)
+    assert pipeline.encode(x).isfinite().all()
+    with pytest.raises(ConfigError, match="independent"):
+        pipeline.sample(5, integrator="ddpm_ancestral")
 
 
 def test_dpmpp_sde_is_that_of_diffusers():
