@@ -163,6 +163,7 @@ def test_a_field_that_cannot_be_had_is_refused_by_name():
 
 def test_a_path_without_a_score_says_so():
     path, x = Straight(), states()
+    assert path.schedule is None
     assert not path.has_score
     assert CONDOT.has_score
     with pytest.raises(UnsupportedError, match="Straight has no score"):

@@ -126,7 +126,7 @@ def test_an_integrator_can_ask_for_more_than_a_drift():
             return data
 
         def problems(self, path):
-            return [] if hasattr(path, "schedule") else ["Denoising needs a schedule"]
+            return [] if path.schedule else ["Denoising needs a schedule"]
 
     oracle, x0 = mixture(), noise()
     found = sample(oracle, x0, integrator=Denoising(), steps=1, path=CONDOT)

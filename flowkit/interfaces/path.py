@@ -33,6 +33,9 @@ class Path(ABC):
         Lipman et al. 2023, Flow Matching for Generative Modeling, section 3. https://arxiv.org/abs/2210.02747
     """
 
+    schedule: Schedule | None = None
+    """alpha_t and beta_t of a path that has one, which components of noise levels ask for."""
+
     two_sided: ClassVar[bool] = False
     """Whether velocity and score are those of p_t(x|x0, z), given both ends: then the score too averages to the
     marginal one for every coupling."""

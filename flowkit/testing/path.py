@@ -9,7 +9,6 @@ from torch import Tensor
 from ..errors import UnsupportedError
 from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
-from ..interfaces.schedule import Schedule
 from ..shapes import Time
 from .check import NotApplicable, Subject, require, require_close, seeded
 from .flow import CHECKS, ends_and_times, normal_states
@@ -94,8 +93,8 @@ def conversions_take_one_time_or_many(subject: Subject) -> None:
 def pure_noise_leaves_the_mean_of_the_data(subject: Subject) -> None:
     """At t = 0, where x is noise alone, the noise and the score are turned into the data point `data_mean`."""
     path, x, noise = subject.component, normal_states(0), normal_states(1)
-    schedule = getattr(path, "schedule", None)
-    if not isinstance(schedule, Schedule) or float(schedule.alpha(torch.zeros((), dtype=torch.float64))) != 0:
+    schedule = path.schedule
+    if schedule is None or float(schedule.alpha(torch.zeros((), dtype=torch.float64))) != 0:
         raise NotApplicable("its x is never noise alone")
     for given in (Quantity.NOISE, Quantity.SCORE):
         try:
@@ -109,8 +108,8 @@ def pure_noise_leaves_the_mean_of_the_data(subject: Subject) -> None:
 def rescheduled_fields_are_those_of_the_other_schedule(subject: Subject) -> None:
     """`reschedule` gives the fields that the same data have on the other schedule; seen on Gaussian data."""
     path, x = subject.component, normal_states(0)
-    schedule = getattr(path, "schedule", None)
-    if not isinstance(schedule, Schedule):
+    schedule = path.schedule
+    if schedule is None:
         raise NotApplicable("it has no schedule")
     exact = NormalField()
     try:

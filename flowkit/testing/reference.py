@@ -59,6 +59,8 @@ class ReferenceSchedule(Schedule):
 class ReferencePath(Path):
     r"""$x_t = \alpha_t z + \beta_t x_0$ on the reference schedule; conversions inside (0, 1) only."""
 
+    schedule: Schedule
+
     def __init__(self) -> None:
         self.schedule = ReferenceSchedule()
 

@@ -132,7 +132,6 @@ def labels_of(y: Condition, classes: int, of: str) -> Tensor | None:
 
 
 def _gaussian_schedule(path: Path) -> Schedule:
-    schedule = getattr(path, "schedule", None)
-    if not isinstance(schedule, Schedule) or not path.can_convert(Quantity.DATA, Quantity.SCORE):
+    if path.schedule is None or not path.can_convert(Quantity.DATA, Quantity.SCORE):
         raise ValueError(f"path must be a Gaussian path, x_t = alpha_t z + beta_t x0; got {type(path).__name__}")
-    return schedule
+    return path.schedule

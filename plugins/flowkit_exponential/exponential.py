@@ -139,6 +139,4 @@ class ExponentialIntegrator(Integrator):
 
 def _schedule(path: Path) -> Schedule | None:
     """The schedule of a Gaussian path: one where noise and state give the data, for a schedule alone may be bent."""
-    schedule = getattr(path, "schedule", None)
-    gaussian = isinstance(schedule, Schedule) and path.can_convert(Quantity.NOISE, Quantity.DATA)
-    return schedule if gaussian else None
+    return path.schedule if path.can_convert(Quantity.NOISE, Quantity.DATA) else None

@@ -37,6 +37,8 @@ class GaussianPath(Path):
         Albergo et al. 2023, Stochastic Interpolants, section 4.4. https://arxiv.org/abs/2303.08797
     """
 
+    schedule: Schedule
+
     def __init__(self, schedule: Schedule = CondOT()) -> None:  # noqa: B008 (schedules are immutable)
         self.schedule = schedule
 

@@ -41,7 +41,7 @@ class EDMHead(Head):
         self, network: nn.Module, x: Tensor, t: Tensor, y: Condition = None, path: Path | None = None
     ) -> dict[Quantity, Tensor]:
         """The denoised x, shape (batch, *event)."""
-        if path is None or not hasattr(path, "schedule"):
+        if path is None or path.schedule is None:
             raise UnsupportedError("the head 'edm' scales by the schedule of the path: pass path=...")
         alpha, beta = path.schedule.alpha(t), path.schedule.beta(t)
         variance = (alpha * self.sigma_data).square() + beta.square()
@@ -52,6 +52,6 @@ class EDMHead(Head):
 
     def problems(self, path: Path) -> list[str]:
         """The path must have a schedule."""
-        if hasattr(path, "schedule"):
+        if path.schedule is not None:
             return []
         return [f"head 'edm' needs a path with a schedule; {type(path).__name__} has none: use the head 'data'"]

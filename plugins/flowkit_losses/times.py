@@ -131,14 +131,14 @@ class LogNormalTime(TimeSampler):
         path: Path | None = None,
     ) -> Tensor:
         """The times of log-normal noise levels, shape (n,); levels that the path does not have become its ends."""
-        if path is None or not hasattr(path, "schedule"):
+        if path is None or path.schedule is None:
             raise UnsupportedError("times of noise levels need a path with a schedule: pass path=...")
         log_sigma = self.mean + self.std * torch.randn(n, generator=generator, device=device, dtype=dtype)
         return inside(path.schedule.time_of_log_snr(-2 * log_sigma))
 
     def problems(self, path: Path) -> list[str]:
         """The path must have a schedule."""
-        if hasattr(path, "schedule"):
+        if path.schedule is not None:
             return []
         return [f"time 'log_normal' needs a path with a schedule; {type(path).__name__} has none: use 'logit_normal'"]
 

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Path, Quantity, UnsupportedError, Weighting, holds_anywhere
+from flowkit import Path, Quantity, Schedule, UnsupportedError, Weighting, holds_anywhere
 
 __all__ = [
     "EDMWeighting",
@@ -51,7 +51,7 @@ class NoiseVarianceWeighting(Weighting):
     def weight(self, t: Tensor, path: Path) -> Tensor:
         """beta_t or gamma_t squared, shape (batch,)."""
         if not path.two_sided:
-            return path.schedule.beta(t).square()  # type: ignore[attr-defined]  # see `problems`
+            return _schedule(path).beta(t).square()
         return path.slope(t, Quantity.SCORE, Quantity.NOISE).square()
 
     def problems(self, path: Path) -> list[str]:
@@ -189,7 +189,7 @@ class SigmoidWeighting(LikelihoodWeighting):
 
     def weight(self, t: Tensor, path: Path) -> Tensor:
         """The sigmoid times g squared, shape (batch,)."""
-        log_snr = path.schedule.log_snr(t)  # type: ignore[attr-defined]  # see `problems`
+        log_snr = _schedule(path).log_snr(t)
         return torch.sigmoid(self.bias - log_snr) * super().weight(t, path)
 
     def problems(self, path: Path) -> list[str]:
@@ -197,8 +197,13 @@ class SigmoidWeighting(LikelihoodWeighting):
         return super().problems(path) + _schedule_problems("sigmoid", path)
 
 
+def _schedule(path: Path) -> Schedule:
+    assert path.schedule is not None  # see `problems`
+    return path.schedule
+
+
 def _snr(t: Tensor, path: Path) -> Tensor:
-    schedule = path.schedule  # type: ignore[attr-defined]  # see `problems`
+    schedule = _schedule(path)
     return (schedule.alpha(t) / schedule.beta(t)).square()
 
 
@@ -210,6 +215,6 @@ def _finite(name: str, weight: Tensor) -> Tensor:
 
 
 def _schedule_problems(name: str, path: Path) -> list[str]:
-    if hasattr(path, "schedule"):
+    if path.schedule is not None:
         return []
     return [f"weighting {name!r} needs a path with a schedule; {type(path).__name__} has none"]

@@ -2,13 +2,13 @@
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from flowkit import Path, TimeGrid, UnsupportedError
+from flowkit import Path, Schedule, TimeGrid, UnsupportedError
 
 __all__ = ["KarrasGrid", "LogSNRGrid"]
 
@@ -38,9 +38,9 @@ class _NoiseLevels(TimeGrid):
     def problems(self, path: Path) -> list[str]:
         """The path must have a schedule, and noise levels in the range."""
         name = type(self).__name__
-        if not hasattr(path, "schedule"):
+        if path.schedule is None:
             return [f"{name} needs a path with a schedule; {type(path).__name__} has none: use the grid 'uniform'"]
-        high, low, _ = self._range(path)
+        high, low, _ = self._range(path.schedule)
         if high > low:
             return []
         return [
@@ -58,15 +58,15 @@ class _NoiseLevels(TimeGrid):
             raise UnsupportedError(f"{type(self).__name__} needs a path: its times are those of noise levels")
         if problems := self.problems(path):
             raise UnsupportedError("; ".join(problems))
-        high, low, ends = self._range(path)
+        assert path.schedule is not None  # see `problems`
+        high, low, ends = self._range(path.schedule)
         inner = torch.arange(1, steps, dtype=torch.float64) / (steps if ends else max(steps - 1, 1))
-        schedule: Any = path.schedule  # type: ignore[attr-defined]
-        times = schedule.time_of_log_snr(-2 * self.ladder(high, low, inner).log())
+        times = path.schedule.time_of_log_snr(-2 * self.ladder(high, low, inner).log())
         return torch.cat([times.new_tensor([self.start]), times, times.new_tensor([self.end])])
 
-    def _range(self, path: Path) -> tuple[float, float, bool]:
+    def _range(self, schedule: Schedule) -> tuple[float, float, bool]:
         """The highest and the lowest level, and whether the lowest is that at `end`."""
-        first, last = path.schedule.log_snr(torch.tensor([self.start, self.end], dtype=torch.float64)).tolist()  # type: ignore[attr-defined]
+        first, last = schedule.log_snr(torch.tensor([self.start, self.end], dtype=torch.float64)).tolist()
         at_start, at_end = _sigma(first), _sigma(last)
         return min(self.sigma_max, at_start), max(self.sigma_min, at_end), at_end >= self.sigma_min
 

@@ -60,7 +60,7 @@ class BetaDiffusion(DiffusionCoefficient):
 
     def problems(self, path: Path) -> list[str]:
         """The path must have a schedule."""
-        if hasattr(path, "schedule"):
+        if path.schedule is not None:
             return []
         return [f"diffusion 'beta' needs a path with a schedule; {type(path).__name__} has none: use 'constant'"]
 

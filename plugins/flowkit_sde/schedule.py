@@ -22,7 +22,7 @@ class Level(NamedTuple):
 
 def is_gaussian(path: Path | None) -> bool:
     """Whether p_t(x|z) = N(alpha_t z, beta_t^2 I): a schedule, and a score that follows from E[z|x]."""
-    return path is not None and hasattr(path, "schedule") and path.can_convert(Quantity.DATA, Quantity.SCORE)
+    return path is not None and path.schedule is not None and path.can_convert(Quantity.DATA, Quantity.SCORE)
 
 
 def schedule_of(path: Path | None) -> Schedule:
@@ -31,10 +31,9 @@ def schedule_of(path: Path | None) -> Schedule:
     Raises:
         UnsupportedError: It has none.
     """
-    schedule: Schedule | None = getattr(path, "schedule", None)
-    if schedule is None:
+    if path is None or path.schedule is None:
         raise UnsupportedError(f"this needs a path with a schedule; {type(path).__name__} has none")
-    return schedule
+    return path.schedule
 
 
 def levels(schedule: Schedule, times: Tensor) -> list[Level]:
