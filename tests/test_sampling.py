@@ -80,7 +80,7 @@ def test_noise_is_carried_to_the_data_along_the_exact_map():
 def test_noise_is_scaled_to_where_the_path_starts():
     """From N(0, 9 I) the map is x_1 = m + s x_start / 3, and x_start = 3 x_0."""
     oracle, x0, path = GaussianMixture([[1.0, -2.0]], [0.5], [1.0], "wide"), noise(), GaussianPath(Wide())
-    assert path.source_scale == 3
+    assert path.start_scale(0.0) == 3
     expected = oracle.means[0] + 0.5 * x0
     found = sample(oracle, x0, integrator=RK4(), steps=100, path=path)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)

@@ -63,24 +63,19 @@ class Path(ABC):
         """
         raise UnsupportedError(f"{type(self).__name__} has no score")
 
-    @property
-    def source_scale(self) -> float:
-        """Where paths start: x at t = 0 is `source_scale` * x0, as far as x0 decides it."""
-        return 1.0
-
     def start_noise(self, t: float) -> float:
         """The deviation of the path's own noise at t, which sampling adds to where a grid begins there."""
         del t
         return 0.0
 
     def start_scale(self, t: float) -> float:
-        """The factor of a draw of p_init that stands for a state at t, where a grid begins after 0.
+        """The factor of a draw of p_init that stands for a state at t, where a grid begins there.
 
-        It is `source_scale` at 0. After it p_t has something of the data too, and a path may know how much larger
-        that makes a state.
+        At 0 it is that of x0 in x, as far as x0 decides it. After it p_t has something of the data too, and a path may
+        know how much larger that makes a state.
         """
         del t
-        return self.source_scale
+        return 1.0
 
     @property
     def has_score(self) -> bool:

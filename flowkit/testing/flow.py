@@ -15,34 +15,33 @@ _TRACE = 0.05
 """How much of the other end may show at each end, as in a schedule."""
 
 
-@CHECKS.add(hint="at t = 0 nothing of z is left; `source_scale` says how large x0 is there, 1 unless you override it")
+@CHECKS.add(hint="at t = 0 nothing of z is left; `start_scale(0)` says how large x0 is there, 1 unless you override it")
 def starts_at_the_source(subject: Subject) -> None:
-    """X at t = 0 is source_scale * x0, but for noise of the path's own."""
+    """X at t = 0 is start_scale(0) * x0, but for noise of the path's own."""
     path, (x0, z) = subject.component, _pair(4000)
+    scale = path.start_scale(0.0)
     mean, error = _mean(path, x0, z, 0.0)
-    off = (mean - path.source_scale * x0[0]).abs()
-    allowed = _TRACE * path.source_scale * max(1.0, float(z[0].abs().max())) + LIMIT * error
+    off = (mean - scale * x0[0]).abs()
+    allowed = _TRACE * scale * max(1.0, float(z[0].abs().max())) + LIMIT * error
     require(
         bool((off <= allowed).all()),
-        f"x0 = {_show(x0[0])} with z = {_show(z[0])} starts at {_show(mean)} instead of source_scale * x0 = "
-        f"{_show(path.source_scale * x0[0])}",
+        f"x0 = {_show(x0[0])} with z = {_show(z[0])} starts at {_show(mean)} instead of start_scale(0) * x0 = "
+        f"{_show(scale * x0[0])}",
     )
 
 
-@CHECKS.add(hint="source_scale is the factor of x0 at t = 0: beta_0 of a Gaussian path")
-def source_scale_is_the_scale_of_the_source(subject: Subject) -> None:
-    """Where two paths to one z start, they are source_scale times their x0 apart."""
+@CHECKS.add(hint="start_scale(0) is the factor of x0 at t = 0: beta_0 of a Gaussian path")
+def start_scale_is_the_scale_of_the_source(subject: Subject) -> None:
+    """Where two paths to one z start, they are start_scale(0) times their x0 apart."""
     path, x0, z = subject.component, normal_states(0), normal_states(1)
     t = torch.zeros(len(x0), dtype=x0.dtype)
     apart = path.sample(x0, z, t, seeded(5)) - path.sample(0 * x0, z, t, seeded(5))
-    require_close(apart, path.source_scale * x0, 1e-9, "x at t = 0 against source_scale * x0")
+    require_close(apart, path.start_scale(0.0) * x0, 1e-9, "x at t = 0 against start_scale(0) * x0")
 
 
-@CHECKS.add(
-    hint="start_noise(t) is the deviation at t of the noise that `sample` draws; start_scale(0) is source_scale"
-)
-def start_is_what_sample_gives(subject: Subject) -> None:
-    """The states of one x0 and z have the deviation start_noise at t = 0 and after it; start_scale is right at 0."""
+@CHECKS.add(hint="start_noise(t) is the deviation at t of the noise that `sample` draws")
+def start_noise_is_what_sample_draws(subject: Subject) -> None:
+    """The states of one x0 and z have the deviation start_noise at t = 0 and after it."""
     path, (x0, z) = subject.component, _pair(4000)
     for t in (0.0, 0.1):
         found = path.sample(x0, z, torch.full((len(x0),), t, dtype=x0.dtype), seeded(5))
@@ -51,10 +50,6 @@ def start_is_what_sample_gives(subject: Subject) -> None:
             abs(deviation - said) <= LIMIT * said / (2 * found.numel()) ** 0.5 + 1e-9,
             f"states at t = {t:g} have a deviation of {deviation:.4g}, and start_noise({t:g}) is {said:.4g}",
         )
-    require(
-        abs(path.start_scale(0.0) - path.source_scale) <= 1e-9 * path.source_scale,
-        f"start_scale(0) is {path.start_scale(0.0):.6g}, and source_scale {path.source_scale:.6g}",
-    )
 
 
 @CHECKS.add(hint="at t = 1 the path is at z: is the time reversed, or does x0 not die out?")

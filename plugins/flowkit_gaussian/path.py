@@ -61,17 +61,13 @@ class GaussianPath(Path):
         refuse(beta == 0, Quantity.SCORE, "beta is 0")
         return -x0 / expand_time(beta, x0)
 
-    @property
-    def source_scale(self) -> float:
-        """beta_0, which is 1 for most schedules."""
-        return float(self.schedule.beta(torch.zeros((), dtype=torch.float64)))
-
     def start_scale(self, t: float) -> float:
-        """After 0, sqrt(alpha_t^2 + beta_t^2): the deviation of p_t for data of variance 1, as models are given."""
-        if t <= 0:
-            return self.source_scale
+        """beta_0 at 0, and sqrt(alpha_t^2 + beta_t^2) after it: the deviation of p_t for data of variance 1, as models
+        are given.
+        """
         time = torch.tensor(t, dtype=torch.float64)
-        return float(torch.hypot(self.schedule.alpha(time), self.schedule.beta(time)))
+        alpha, beta = self.schedule.alpha(time), self.schedule.beta(time)
+        return float(torch.hypot(alpha, beta) if t > 0 else beta)
 
     def can_convert(self, given: Quantity, wanted: Quantity) -> bool:
         """Always: each of the five determines the others."""

@@ -121,8 +121,8 @@ def unguarded(self, x, x0, z, t):
 
 PATHS = {
     "starts_at_the_source": spoiled(PATH, sample=lambda self, x0, z, t, generator=None: z + (1 - t[:, None]) * x0),
-    "source_scale_is_the_scale_of_the_source": wrong(PATH, sample=lambda x: 1.01 * x),
-    "start_is_what_sample_gives": spoiled(Trigonometric("constant"), start_noise=lambda self, t: 0.0),
+    "start_scale_is_the_scale_of_the_source": wrong(PATH, sample=lambda x: 1.01 * x),
+    "start_noise_is_what_sample_draws": spoiled(Trigonometric("constant"), start_noise=lambda self, t: 0.0),
     "ends_at_the_data": spoiled(PATH, sample=lambda self, x0, z, t, generator=None: x0 + t[:, None] * z),
     "the_data_arrive_unscaled": spoiled(
         PATH, sample=lambda self, x0, z, t, generator=None: ReferencePath.sample(self, x0, 0.95 * z, t)

@@ -17,7 +17,7 @@ X0 = torch.randn(256, 2, generator=seeded(), dtype=torch.float64)
 def exact_flow(schedule):
     """The exact field of a mixture as an ODE, where it starts, and where it ends."""
     path = fk.create("path", "gaussian", schedule=schedule)
-    ode, start = fk.ODE(mixture(schedule), path=path), path.source_scale * X0
+    ode, start = fk.ODE(mixture(schedule), path=path), path.start_scale(0.0) * X0
     return ode, start, fk.create("integrator", "dopri5", rtol=1e-8, atol=1e-8).integrate(ode, start, [0.0, 1.0])
 
 

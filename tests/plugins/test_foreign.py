@@ -221,7 +221,7 @@ def test_guided_samples_are_those_of_a_doubled_batch_in_the_manner_of_sit(schedu
     """Euler's method by hand on half labels, half none, both guided: 20 steps of rounding."""
     network, y, h = LikeSiT(schedule=schedule), LABELS.clamp(min=0), 1 / 20
     model = wrap(network, "velocity", schedule, no_label=3)
-    expected, both = states() * model.path.source_scale, torch.cat([y, torch.full_like(y, 3)])
+    expected, both = states() * model.path.start_scale(0.0), torch.cat([y, torch.full_like(y, 3)])
     for k in range(20):
         times = torch.full((12,), k * h, dtype=torch.float64)
         labelled, without = network(torch.cat([expected, expected]), times, both).chunk(2)

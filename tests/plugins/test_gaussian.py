@@ -120,7 +120,7 @@ def test_the_path_starts_and_ends_where_its_schedule_says(name):
     for t in (torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)):
         alpha, beta_squared = (function(t)[:, None] for function in SCHEDULES[name])
         torch.testing.assert_close(path.sample(x0, z, t), alpha * z + beta_squared.sqrt() * x0, rtol=1e-12, atol=1e-12)
-    assert path.source_scale == pytest.approx(float(SCHEDULES[name][1](torch.tensor(0.0)).sqrt()), rel=1e-6)
+    assert path.start_scale(0.0) == pytest.approx(float(SCHEDULES[name][1](torch.tensor(0.0)).sqrt()), rel=1e-6)
 
 
 @every_schedule
