@@ -1,5 +1,7 @@
 """The model: a network, a head that says what its output means, and the path that relates the quantities."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from .errors import UnsupportedError
 from .interfaces.head import Head
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
-from .interfaces.quantity import Quantity
+from .interfaces.quantity import Quantity, as_quantities
 from .shapes import Time, batch_times
 
 __all__ = ["Model"]
@@ -51,12 +53,16 @@ class Model(nn.Module, Predictor):
         """What the network computes in: the type of its weights."""
         return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
 
-    def can_predict(self, wanted: Quantity) -> bool:
+    def can_predict(self, wanted: Quantity | str) -> bool:
         """Whether the head predicts it or the path converts something to it."""
-        return any(self.path.can_convert(given, wanted) for given in self.head.quantities)
+        (quantity,) = as_quantities(wanted)
+        return any(self.path.can_convert(given, quantity) for given in self.head.quantities)
 
-    def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
-        """Several fields at (x, t) from one call of the network. See `Predictor.predict`."""
+    def predict(
+        self, x: Tensor, t: Time, y: Condition, wanted: Iterable[Quantity | str] | Quantity | str
+    ) -> tuple[Tensor, ...]:
+        """Several fields at (x, t) from one call of the network, also by their names. See `Predictor.predict`."""
+        wanted = as_quantities(wanted)
         given = self.head.predict(self.network, x, batch_times(t, x), y, self.path)
         return tuple(self._field(given, x, t, quantity) for quantity in wanted)
 

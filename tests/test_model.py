@@ -199,3 +199,14 @@ def test_times_are_on_the_device_of_the_state():
     x = torch.empty(3, 2, device="meta")
     for t in (0.5, torch.tensor(0.5), torch.rand(3)):
         assert fk.batch_times(t, x).device == x.device
+
+
+@pytest.mark.parametrize("wanted", ["data", ("data",), Quantity.DATA, ["data"]])
+def test_fields_are_asked_for_by_name_too(wanted):
+    model = Model(Scaled(), VelocityHead(), CONDOT)
+    x = states()
+    (found,) = model.predict(x, 0.5, None, wanted)
+    (expected,) = model.predict(x, 0.5, None, (Quantity.DATA,))
+    assert torch.equal(found, expected)
+    with pytest.raises(UnsupportedError, match=r"'banana' is not a valid Quantity: take one of velocity, score"):
+        model.predict(x, 0.5, None, ("banana",))

@@ -1,7 +1,7 @@
 """The model that samples are drawn from where `sampling.compile` says to compile its network."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -57,7 +57,9 @@ class CompiledModel(Model):
         """Whether it is a twin of that model, with the network that it has now and where it is now."""
         return self.eager is model and self.plain is model.network and self.device == model.data_mean.device
 
-    def predict(self, x: Tensor, t: Time, y: Condition, wanted: tuple[Quantity, ...]) -> tuple[Tensor, ...]:
+    def predict(
+        self, x: Tensor, t: Time, y: Condition, wanted: Iterable[Quantity | str] | Quantity | str
+    ) -> tuple[Tensor, ...]:
         """Several fields at (x, t) from one call of the network. See `Predictor.predict`."""
         if self.network is self.plain:
             return super().predict(x, t, y, wanted)
