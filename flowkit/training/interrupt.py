@@ -25,8 +25,8 @@ _ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SI
 class Interrupt:
     """Within this context, SIGINT, SIGTERM, SIGHUP and SIGUSR1 set `signal` instead of breaking into a step.
 
-    A second Ctrl-C breaks in all the same. Signals that are ignored, as by `nohup`, stay so, and SIGUSR1 and SIGHUP
-    those that someone else waits for; outside the main thread all are left alone.
+    A second Ctrl-C breaks in all the same. SIGHUP and SIGUSR1 are left to whoever ignores them, such as `nohup`, or
+    waits for them; outside the main thread all signals are left alone.
     """
 
     signal: int | None = None
@@ -51,8 +51,7 @@ class Interrupt:
 
 
 def _may_be_held(number: int) -> bool:
-    handler = signal.getsignal(number)
-    return handler is signal.SIG_DFL or (number in (signal.SIGINT, signal.SIGTERM) and handler is not signal.SIG_IGN)
+    return number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_DFL
 
 
 class Agreement:
