@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from .errors import ConfigError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["exclusive"]
+__all__ = ["exclusive", "is_held"]
 
 
 @contextmanager
@@ -39,15 +40,34 @@ def exclusive(file: Path, doing: str) -> Iterator[None]:
             held.close()
 
 
+def is_held(file: Path) -> bool:
+    """Whether another process, or another part of this one, holds a file, as far as the file system tells."""
+    if sys.platform == "win32" or not file.is_file():
+        return False
+    try:
+        with file.open(encoding="utf-8") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _held(file: Path, doing: str) -> IO[str] | None:
     if sys.platform == "win32":
         return None
     file.parent.mkdir(parents=True, exist_ok=True)
+    looks = 3
     while True:
         opened = file.open("a+", encoding="utf-8")
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if looks := looks - 1:  # someone may only be looking whether it is held
+                opened.close()
+                time.sleep(0.05)
+                continue
             opened.seek(0)
             holder = opened.read().strip() or "another process"
             opened.close()

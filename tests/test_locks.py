@@ -1,14 +1,16 @@
 """One process at a time, whatever becomes of the others."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from flowkit import ConfigError
-from flowkit.locks import exclusive
+from flowkit.locks import exclusive, is_held
 
 HOLD = """
 import sys, time
@@ -18,6 +20,22 @@ with exclusive(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     time.sleep(600)
 """
+
+
+def test_looking_whether_a_file_is_held_keeps_nobody_from_it(tmp_path):
+    file = tmp_path / "run.lock"
+    assert not is_held(file)
+    with exclusive(file, "training"):
+        assert is_held(file)
+    assert not is_held(file)
+    file.write_text("what a killed process has left")
+    with file.open() as opened:  # someone who looks for a moment
+        fcntl.flock(opened, fcntl.LOCK_SH)
+        timer = threading.Timer(0.02, lambda: fcntl.flock(opened, fcntl.LOCK_UN))
+        timer.start()
+        with exclusive(file, "training"):
+            assert is_held(file)
+        timer.join()
 
 
 def test_the_other_process_is_named_and_a_killed_one_lets_go(tmp_path):

@@ -72,7 +72,7 @@ def train(
     if resume:
         stored = RunFolder(folder).read_config()
         begun = of_today(stored, plugins)
-        check_same(begun, pipeline.config, files_of(settled))
+        check_same(begun, pipeline.config, files_of(settled, "data"))
         other_versions = version_changes(stored.get("provenance"), provenance(settled))
         for where, before, now in (*other_versions, *changes(begun, pipeline.config)):
             console.print(f"{where}: {before} -> {now}")

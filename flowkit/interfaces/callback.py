@@ -50,7 +50,7 @@ class TrainingState:
         Arguments:
             reason: Why, in a few words, for the log and the terminal.
         """
-        self.stopped_because = reason
+        self.stopped_because = str(reason)
 
 
 class Callback:
@@ -69,7 +69,9 @@ class Callback:
         """After a checkpoint was written, which takes some steps: `state.step` may be past it."""
 
     def evaluated(self, state: TrainingState) -> None:
-        """Every `evaluation.every` steps, after samples of the averaged weights were measured: `state.evaluations`."""
+        """Every `evaluation.every` steps, after samples were measured: `state.evaluations`. `state.model` holds the
+        averaged weights here, and does not train.
+        """
 
     def training_ended(self, state: TrainingState) -> None:
         """After the last step, and after an interruption or a failure."""

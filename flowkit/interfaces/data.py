@@ -172,15 +172,15 @@ class InMemory(Dataset):
             _check_real("x0", x0)
         self.z, self.x0 = z, x0
         self.y = None if y is None else _as_labels(y, len(z))
-        self.class_names = _checked_names(class_names, self.y)
-        self.image_range = None if image_range is None else _checked_range(image_range, z)
+        self._class_names = _checked_names(class_names, self.y)
+        self._image_range = None if image_range is None else _checked_range(image_range, z)
 
     @property
     def spec(self) -> DataSpec:
         """Shape and classes, read off the tensors and their names."""
-        classes = None if self.y is None else len(self.class_names) or int(self.y.max()) + 1
+        classes = None if self.y is None else len(self._class_names) or int(self.y.max()) + 1
         shape = tuple(self.z.shape[1:])
-        return DataSpec(shape, classes, self.class_names, self.image_range, paired=self.x0 is not None)
+        return DataSpec(shape, classes, self._class_names, self._image_range, paired=self.x0 is not None)
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -226,6 +226,7 @@ def _as_labels(y: Tensor, n: int) -> Tensor:
 def _checked_names(names: Sequence[str], y: Tensor | None) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"class_names should be a list of texts, a name for each class; got {names!r}")
+    names = tuple(map(str, names))  # numpy has texts of its own
     if len(set(names)) < len(names):
         raise DataError(f"class_names should be different; got {', '.join(names)}")
     if names and y is None:

@@ -71,7 +71,7 @@ def _without_names(y: Any, names: Sequence[str]) -> Any:
         if names and y not in names:
             raise ConfigError(f"there is no class {y!r}; the classes are {', '.join(names)}")
         return names.index(y) if names else y
-    if isinstance(y, np.ndarray) and y.dtype.kind == "U":
+    if isinstance(y, np.ndarray) and y.dtype.kind in "UO":
         y = y.tolist()
     return [_without_names(label, names) for label in y] if isinstance(y, list | tuple) else y
 

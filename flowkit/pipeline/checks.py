@@ -1,5 +1,6 @@
 """Whether the parts of a pipeline fit, asked before anything is trained; all problems at once."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import torch
 
 from ..config.config import Config
 from ..errors import ConfigError, FlowkitWarning, Problem
-from ..interfaces.data import DataSource, Normalization
+from ..interfaces.data import DataSource, DataSpec, Normalization
 from ..interfaces.path import Path
 from ..interfaces.quantity import Quantity
 from ..plugins.registry import Registry
@@ -19,11 +20,11 @@ from .naming import named
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["check_data", "check_parts", "check_sampler"]
+__all__ = ["check_alike", "check_data", "check_parts", "check_sampler"]
 
 
-_FEW, _FAR = 64, 8.0
-"""Data points that are looked at; how far from 0, and from a deviation of 1, is told."""
+_FEW, _NUMBERS, _FAR = 64, 2**20, 8.0
+"""Data points that are looked at, of so many numbers in all; how far from 0, and from a deviation of 1, is told."""
 
 
 def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> None:
@@ -46,7 +47,8 @@ def check_data(data: DataSource, normalization: Normalization) -> None:
     Raises:
         ConfigError: They give conditions, and their `spec` no number of classes.
     """
-    few = data.draw(_FEW, torch.Generator().manual_seed(0))
+    count = max(2, min(_FEW, _NUMBERS // math.prod(data.spec.event_shape)))
+    few = data.draw(count, torch.Generator().manual_seed(0))
     z = normalization.normalize(few.z).double()
     mean, deviation = float(z.mean()), float(z.std())
     if z.isfinite().all() and (abs(mean) > _FAR * max(1, deviation) or not 1 / _FAR < deviation < _FAR):
@@ -61,6 +63,27 @@ def check_data(data: DataSource, normalization: Normalization) -> None:
             f"data: {type(data).__name__} gives conditions y, and its spec no num_classes: in a pipeline conditions "
             "are class labels 0, 1, ... Leave y out, or train the model by itself, which takes any condition"
         )
+
+
+def check_alike(known: DataSpec, found: DataSpec) -> None:
+    """Check that a model may be asked about data, which need not be those that it was trained on.
+
+    Arguments:
+        known: What it was trained on.
+        found: The data.
+
+    Raises:
+        ConfigError: They have another shape, or other classes.
+    """
+    if found.event_shape != known.event_shape:
+        raise ConfigError(
+            f"data: their points have shape {found.event_shape}, and those of the run {known.event_shape}"
+        )
+    names, learned = ", ".join(found.class_names), ", ".join(known.class_names)
+    if names != learned and names and learned:
+        raise ConfigError(f"data: their classes are {names}, and those of the run {learned}: each class by its number")
+    if (found.num_classes or 0) > (known.num_classes or 0) and known.num_classes is not None:
+        raise ConfigError(f"data: have {found.num_classes} classes, and the run {known.num_classes}")
 
 
 def check_sampler(pipeline: "Pipeline", sampler: Sampler, config: Config, registry: Registry) -> None:
@@ -93,6 +116,8 @@ def _part_problems(pipeline: "Pipeline", config: Config) -> Iterator[tuple[str, 
     for i, metric in enumerate(pipeline.metrics):
         for message in metric.problems(spec.num_classes):
             yield f"evaluation.metrics[{i}]", message
+    if config.evaluation["every"] and not pipeline.metrics:
+        yield "evaluation.every", f"is {config.evaluation['every']}, and there are no metrics: set it to null"
     if spec.paired and "source" in config.unnamed:
         yield (
             "source",

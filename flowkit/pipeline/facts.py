@@ -37,9 +37,19 @@ def facts_of(data: DataSource, normalization: Normalization) -> dict[str, Any]:
 def _points_of(data: Dataset, normalization: Normalization) -> dict[str, Any]:
     """How many points there are, and the means of a few, by which other data are known."""
     few = torch.linspace(0, len(data) - 1, min(_FEW, len(data))).long()
-    first, again = (normalization.normalize(data.take(few).z).double().flatten(1).mean(1) for _ in range(2))
-    known_again = torch.equal(first, again)  # not those that are augmented at random
-    return {"points": len(data)} | ({"means": first.tolist()} if known_again else {})
+    first, again = (_looks_of(data, normalization, few) for _ in range(2))
+    return {"points": len(data)} | (first if first == again else {})  # not those that are augmented at random
+
+
+def _looks_of(data: Dataset, normalization: Normalization, few: Tensor) -> dict[str, Any]:
+    batch = data.take(few)
+    looks: dict[str, Any] = {"means": normalization.normalize(batch.z).double().flatten(1).mean(1).tolist()}
+    if isinstance(batch.y, Tensor) and not batch.y.is_floating_point():
+        looks["labels"] = batch.y.tolist()
+    if batch.x0 is not None:
+        x0 = data.source_normalization.normalize(batch.x0)
+        looks["means of x0"] = x0.double().flatten(1).mean(1).tolist()
+    return looks
 
 
 def from_facts(checkpoint: Checkpoint) -> tuple[DataSpec, Normalization]:

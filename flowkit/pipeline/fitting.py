@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..config.choice import build
 from ..config.config import Config
-from ..errors import TrainingInterrupted
+from ..errors import ConfigError, TrainingInterrupted
 from ..interfaces.callback import Callback
 from ..locks import exclusive
 from ..plugins.manager import PluginManager
@@ -58,8 +58,14 @@ class Fitting:
         self.identity: str | None = identify(pipeline.config)
         if resume:
             before = self.run.read_config()
-            check_same(of_today(before, plugins), pipeline.config, files_of(config))
+            moved = files_of(config, "data")  # whether they are the same is seen from the data
+            check_same(of_today(before, plugins), pipeline.config, moved)
             self.identity = identity_of(before)
+        other = config.training.start_from
+        if other is not None and not self.goes_on and other.resolve() == self.run.path.resolve():
+            raise ConfigError(
+                "training.start_from: is the folder of the new run itself, which would lose it: choose another"
+            )
         check_data(pipeline.data, pipeline.normalization)
 
     @property

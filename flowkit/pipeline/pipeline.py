@@ -32,7 +32,7 @@ from ..training.checkpoint import Checkpoint
 from .arguments import Labels, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
-from .checks import check_parts
+from .checks import check_alike, check_parts
 from .compiled import CompiledModel, compiled
 from .draws import Draws, NotFinite
 from .facts import data_mean, from_facts
@@ -72,7 +72,7 @@ class Pipeline:
         spec: DataSpec | None = None,
         normalization: Normalization | None = None,
     ) -> None:
-        self._config, self._plugins = config, plugins or installed_plugins()
+        self._config, self._plugins, self._known = config, plugins or installed_plugins(), spec
         self._registry = self._plugins.registry
 
         def describe_data() -> tuple[DataSpec, Normalization]:
@@ -106,8 +106,15 @@ class Pipeline:
 
     @cached_property
     def data(self) -> DataSource:
-        """The data, loaded on first use."""
-        return build(self._config.components["data"], self._registry, "data")
+        """The data, loaded on first use.
+
+        Raises:
+            ConfigError: They are other than those that the model has learned.
+        """
+        data: DataSource = build(self._config.components["data"], self._registry, "data")
+        if self._known is not None:
+            check_alike(self._known, data.spec)
+        return data
 
     @property
     def step(self) -> int | None:
@@ -187,7 +194,7 @@ class Pipeline:
         plugins = plugins or installed_plugins()
         run = RunFolder(folder)
         given = without_lost_callbacks(run.read_config(), plugins)
-        check_provenance(given, plugins, objects)
+        check_provenance(given, plugins, {key: one for key, one in objects.items() if not isinstance(one, Mapping)})
         config = read_config(merge(qualified(given, plugins), objects), plugins, may_be_absent=("data", "callbacks"))
 
         def read(checkpoint: Checkpoint) -> "Pipeline":
@@ -305,8 +312,8 @@ class Pipeline:
         """
         n, seed = whole_number("the number of samples", n), whole_number("the seed", seed)
         call, file = self._call(sampling, cost), Path(path)
-        for where, data in files_of(self._config).items():
-            if data.resolve() == file.resolve():
+        for where, data in files_of(self._config, "data", "source").items():
+            if data.expanduser().resolve() == file.expanduser().resolve():
                 raise ConfigError(f"{file}: holds the data of this model ({where}): choose another file")
         draws = self._draws(call, n, y, seed, cost)
         facts = self._facts_of(call) | {"n": n, "seed": seed, "labels": digest(draws.y)}
@@ -442,7 +449,11 @@ class Pipeline:
     def _take_weights_of(self, folder: Path) -> None:
         try:
             run = RunFolder(folder)
-            read_newest(run, identity_of(run.read_config()), self.load_weights)
+            other = run.read_config()
+            theirs, ours = (_name(config.get("head")) for config in (other, self.config))
+            if theirs != ours:
+                raise ConfigError(f"{folder}: its network predicts for the head {theirs!r}, and here it is {ours!r}")
+            read_newest(run, identity_of(other), self.load_weights)
         except (CheckpointError, ConfigError) as error:
             raise ConfigError([Problem("training.start_from", str(error))]) from error
 
@@ -493,3 +504,7 @@ class Pipeline:
         if other is not None:
             self._take_weights_of(other)
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
+
+
+def _name(component: Any) -> Any:
+    return component.get("name", component) if isinstance(component, Mapping) else component

@@ -12,7 +12,7 @@ from .provenance import qualified
 
 __all__ = ["changes", "check_same", "files_of", "of_today"]
 
-_MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
+_MAY_CHANGE = {"steps", "start_from", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 _NOT_TRAINED = {"sampling", "evaluation"}
 
 
@@ -33,9 +33,9 @@ def of_today(stored: Mapping[str, Any], plugins: PluginManager) -> dict[str, Any
         return dict(stored)
 
 
-def files_of(config: Config) -> dict[str, Path]:
-    """Where the data lie, by setting. They may be moved: they tell themselves whether they are the same."""
-    return {where: path for kind in ("data", "source") for where, path in _files(config.components[kind], kind)}
+def files_of(config: Config, *sections: str) -> dict[str, Path]:
+    """The files of some sections, by setting."""
+    return {where: path for kind in sections for where, path in _files(config.components[kind], kind)}
 
 
 def _files(value: Any, where: str) -> Iterator[tuple[str, Path]]:

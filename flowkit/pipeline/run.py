@@ -233,8 +233,9 @@ class MetricsLog(Callback):
     def training_ended(self, state: TrainingState) -> None:
         """Say so, and why, where training ends before its last step, as far as the disk has room for it."""
         line: dict[str, Any] = {"step": state.step, "ended": True}
-        if isinstance(state.error, FlowkitError) and not isinstance(state.error, TrainingInterrupted):
-            self._add(line | {"error": str(state.error)})
+        if isinstance(state.error, Exception) and not isinstance(state.error, TrainingInterrupted):
+            kind = "" if isinstance(state.error, FlowkitError) else f"{type(state.error).__name__}: "
+            self._add(line | {"error": kind + " ".join(str(state.error).split())[:500]})
         elif state.step < state.steps:
             self._add(line | ({} if state.stopped_because is None else {"because": state.stopped_because}))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError
+from ..locks import is_held
 from .run import HEARTBEAT_SECONDS, RunFolder
 
 __all__ = ["RunState", "list_runs"]
@@ -21,9 +22,9 @@ class RunState:
 
     Arguments:
         path: Its folder.
-        state: `complete`: all steps are done, or a callback found those enough; `training`: it gave a sign
-            of life a moment ago; `stopped`: it can be resumed from its newest checkpoint; `failed`: so too, but see
-            `what`; `unreadable`: see `what`.
+        state: `complete`: all steps are done, or a callback found those enough; `training`: a process holds its folder,
+            or it gave a sign of life a moment ago; `stopped`: it can be resumed from its newest checkpoint; `failed`:
+            so too, but see `what`; `unreadable`: see `what`.
         step: Steps in the newest checkpoint, or done since, as far as its log says.
         steps: Steps to do in all; 0 where that cannot be read.
         loss: The last one logged.
@@ -79,6 +80,8 @@ def _state(run: RunFolder) -> RunState:
     state: Literal["complete", "training", "stopped", "failed"] = "stopped"
     if saved >= steps or (log and "because" in log[-1] and saved >= log[-1]["step"]):
         state = "complete"
+    elif is_held(run.lock_file):
+        state = "training"
     elif log and "error" in log[-1]:
         state = "failed"
     elif seen is not None and not log[-1].get("ended") and time.time() - seen < 3 * HEARTBEAT_SECONDS:

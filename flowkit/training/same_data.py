@@ -11,8 +11,10 @@ _CLOSE = 1e-2
 """Of the data's deviation: sums in another order, and images that another decoder reads, differ by much less."""
 
 
-_NOT_TRAINED_ON = {"class_names", "image_range"}
-"""What samples are written with, and nothing learns."""
+_FROM_POINTS = {"means": "some of the points are others", "means of x0": "some x0 are others"} | {
+    "labels": "some of the labels are others"
+}
+"""What is told of facts that nobody knows by heart."""
 
 
 def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -22,11 +24,12 @@ def unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         before: What `state.json` says of the data.
         now: What it would say today.
     """
-    units = {"shift": now.get("scale"), "scale": now.get("scale"), "means": 1.0}
+    units = {"shift": now.get("scale"), "scale": now.get("scale"), "means": 1.0, "means of x0": 1.0}
     return ", ".join(
-        "some of the points are others" if key == "means" else f"{key} was {value} and is {now.get(key)}"
+        _FROM_POINTS.get(key, f"{key} was {value} and is {now.get(key)}")
         for key, value in before.items()
-        if key not in _NOT_TRAINED_ON
+        # Classes may be given names, and images a range: samples are written with them, and nothing learns them.
+        if not (key == "image_range" or (key == "class_names" and not value))
         and value != now.get(key)
         and not (key in units and _close(value, now.get(key), units[key]))
     )

@@ -242,20 +242,28 @@ class Trainer:
                 with self._together():
                     self._tell("logged", state)
                 logged_at, logged_step = now, self.step
+            failure: Exception | None = None  # of a metric: raised once this step is saved
             if self._measure is not None and self._measure_every and self.step % self._measure_every == 0:
-                logged_at += self._evaluate(state, self._measure)
+                began = time.perf_counter()
+                try:
+                    self._evaluate(state, self._measure)
+                except Exception as error:
+                    failure = error
+                logged_at += time.perf_counter() - began
             if now - shown_at > _PROGRESS_SECONDS:
                 shown_at = now
                 self._tell("progressed", state)
             wanted = ENOUGH if state.stopped_because is not None else interrupt.signal or 0
             stopped = 0 if last else agreement.signal(self.step, wanted)
-            saving = last or stopped or self.step % settings.checkpoint_every == 0
+            saving = last or stopped or failure or self.step % settings.checkpoint_every == 0
             if saving or logging or self.accelerator.num_processes == 1:
                 self._note_written(state, wait=bool(saving))
             if saving:
                 self._save()
-            if last or stopped:
+            if last or stopped or failure:
                 self._note_written(state, wait=True)
+            if failure is not None:
+                raise failure
             if stopped == ENOUGH:
                 return
             if stopped:
@@ -264,18 +272,22 @@ class Trainer:
                     stopped,
                 )
 
-    def _evaluate(self, state: TrainingState, measure: Callable[[], "Sequence[Evaluation]"]) -> float:
-        """Measure samples of the averages, and go on as if nothing had been; how many seconds that took."""
-        began = time.perf_counter()
+    def _evaluate(self, state: TrainingState, measure: Callable[[], "Sequence[Evaluation]"]) -> None:
+        """Measure samples of the averages, and go on as if nothing had been."""
         weights = [parameter.detach().clone() for parameter in self.parameters]
         self._put_averages_in()
-        with self._together():
-            if self.accelerator.is_main_process:
-                state.evaluations = measure()
-                self._tell("evaluated", state)
-        with torch.no_grad():
-            torch._foreach_copy_(self.parameters, weights)
-        return time.perf_counter() - began
+        self.model.eval()
+        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices), self._together():
+                if self.accelerator.is_main_process:
+                    self._tell("progressed", state)  # a sign of life: measuring may take its time
+                    state.evaluations = measure()
+                    self._tell("evaluated", state)
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self.parameters, weights)
+            self.model.train()
 
     @torch.no_grad()
     def _put_averages_in(self) -> None:

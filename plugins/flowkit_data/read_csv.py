@@ -42,6 +42,9 @@ def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> C
     names = [str(position) for position in range(len(rows[0]))]
     if _is_header(rows[0], [*(columns or ()), *([labels] if labels is not None else ())]):
         names, rows, lines = rows[0], rows[1:], lines[1:]
+        if names == [str(position) for position in range(len(names))]:
+            remark = f"{path}: its first line counts the columns, and is taken for a header; add one if it is data"
+            warnings.warn(remark, FlowkitWarning, stacklevel=2)
     if not rows:
         raise DataError(f"{path}: has 0 rows of data, only a header")
     positions, label = pick(path, names, labels, columns)

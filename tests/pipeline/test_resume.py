@@ -8,7 +8,7 @@ import flowkit as fk
 from flowkit.config.sections import TrainingSettings
 from flowkit.pipeline.resume import changes, check_same
 
-MAY_CHANGE = {"steps", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
+MAY_CHANGE = {"steps", "start_from", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 """What leaves the steps that are still to be taken as they would have been, to rounding."""
 
 
@@ -52,7 +52,8 @@ def test_data_may_be_moved_and_are_looked_at_where_they_are(tiny, tmp_path):
 
 def test_samples_do_not_take_the_place_of_the_data(tiny, tmp_path, monkeypatch):
     np.save(tmp_path / "z.npy", np.zeros((64, 2), "float32") + np.arange(64)[:, None])
-    pipeline = tiny.data("array", path=tmp_path / "z.npy").build()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pipeline = tiny.data("array", path="~/z.npy").build()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         fk.ConfigError, match=r"z\.npy: holds the data of this model \(data\.path\): choose another file"

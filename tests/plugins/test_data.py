@@ -333,8 +333,10 @@ def test_a_column_of_text_without_a_name_is_left_out_as_others_are(tmp_path):
 
 def test_a_first_line_that_counts_the_columns_is_their_header(tmp_path):
     path = text(tmp_path / "x.csv", "0,1,2\n1,2,0\n3,4,1\n")
-    assert ArrayFile(path, labels="2").z.tolist() == [[1, 2], [3, 4]]
-    assert ArrayFile(path, columns=["1", "0"]).z.tolist() == [[2, 1], [4, 3]]
+    with pytest.warns(FlowkitWarning, match=r"x\.csv: its first line counts the columns, and is taken for a header"):
+        assert ArrayFile(path, labels="2").z.tolist() == [[1, 2], [3, 4]]
+    with pytest.warns(FlowkitWarning, match="counts the columns"):
+        assert ArrayFile(path, columns=["1", "0"]).z.tolist() == [[2, 1], [4, 3]]
     for content in ("0.0,1.0\n3,4\n", "1,2\n3,4\n"):
         assert len(ArrayFile(text(path, content))) == 2
     assert ArrayFile(text(path, "0\n1\n2\n")).z.tolist() == [[0], [1], [2]]  # a single column may begin with 0

@@ -208,7 +208,7 @@ def test_runs_are_listed_with_how_they_stand(tiny, tmp_path):
     assert states["one"].state == "complete"
     assert states["one"].what == "moons, gaussian, mlp, cfm"
     assert states["one"].loss is not None
-    assert states["two"].state == "stopped"
+    assert (states["two"].state, states["two"].what) == ("failed", "RuntimeError: the power went")
     log = tmp_path / "runs/deep/two/metrics.jsonl"
     *lines, last = log.read_text().splitlines(keepends=True)
     assert json.loads(last)["ended"] is True

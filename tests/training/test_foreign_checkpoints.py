@@ -91,6 +91,38 @@ def test_other_data_of_the_same_number_are_refused(tmp_path):
     pipeline(15, data=Images(images + 1e-3)).fit(tmp_path / "run", resume=True)  # what another decoder may make of them
 
 
+@pytest.mark.parametrize("change", ["labels", "x0"])
+def test_other_labels_or_x0_of_the_same_points_are_refused(change, tmp_path):
+    z = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    y, x0 = torch.arange(20) % 2, z.flip(0)
+    before, after = {
+        "labels": ({"y": y}, {"y": 1 - y}),
+        "x0": ({"x0": x0}, {"x0": x0.flip(0)}),
+    }[change]
+
+    def of(data, steps=10):
+        builder = fk.Pipeline.builder().data(fk.InMemory(z, **data)).path("linear").network("mlp", width=8, depth=1)
+        builder = builder.coupling("given").source("data") if change == "x0" else builder
+        return builder.evaluation(metrics=[]).training(steps=steps, batch_size=8, checkpoint_every=5).build()
+
+    of(before).fit(tmp_path / "run")
+    with pytest.raises(fk.ConfigError, match=f"the run was started with other data: some .*{change} are others"):
+        of(after, 15).fit(tmp_path / "run", resume=True)
+    of(before, 15).fit(tmp_path / "run", resume=True)
+
+
+def test_classes_in_another_order_are_refused_in_training_and_where_a_run_is_measured(tmp_path):
+    z, y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    pipeline(data=fk.InMemory(z, y, class_names=["a", "b"])).fit(tmp_path / "run")
+    renamed = fk.InMemory(z, y, class_names=["b", "c"])
+    with pytest.raises(fk.ConfigError, match="other data: class_names was"):
+        pipeline(15, data=renamed).fit(tmp_path / "run", resume=True)
+    with pytest.raises(fk.ConfigError, match="data: their classes are b, c, and those of the run a, b"):
+        fk.Pipeline.load(tmp_path / "run", data=renamed).evaluate()
+    with pytest.raises(fk.ConfigError, match=r"data: their points have shape \(3,\), and those of the run \(2,\)"):
+        fk.Pipeline.load(tmp_path / "run", data=fk.InMemory(torch.randn(9, 3))).evaluate()
+
+
 def test_classes_may_be_given_names_when_a_run_goes_on(tmp_path):
     z, y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
     pipeline(data=fk.InMemory(z, y)).fit(tmp_path / "run")

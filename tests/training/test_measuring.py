@@ -6,10 +6,12 @@ import time
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import flowkit as fk
 from flowkit import pictures
 from flowkit.pipeline.run import RunFolder
+from flowkit.training.checkpoint import latest_checkpoint
 
 
 def weights(pipeline):
@@ -85,3 +87,63 @@ def test_the_progress_bar_tells_of_what_was_measured(tiny, tmp_path, capsys):
     tiny.evaluation(every=10).build().fit(tmp_path / "run", callbacks=[fk.ProgressBar()])
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith(("step 10/20  2-Wasserstein ", "step 20/20  2-Wasserstein ")) for line in lines) == 2
+
+
+class Noisy(nn.Module):
+    """A network that draws from torch's global generator in training, and tells whether it trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.5), nn.SiLU(), nn.Linear(16, 2))
+
+    def forward(self, x, t, y=None):
+        return self.layers(torch.cat([x, t[:, None].to(x.dtype)], dim=1))
+
+
+class Drawing(fk.Metric):
+    """A metric that draws from torch's global generator, and may fail."""
+
+    label = "drawing"
+
+    def __init__(self, fails=False):
+        self.fails = fails
+
+    def measure(self, samples, data):
+        torch.rand(1)
+        if self.fails:
+            raise ValueError("no such thing")
+        return 1.0
+
+
+def noisy(tiny):
+    torch.manual_seed(0)
+    return tiny.network(Noisy())
+
+
+def test_what_metrics_and_callbacks_draw_is_not_missing_from_the_network(tiny, tmp_path):
+    class Look(fk.Callback):
+        def evaluated(self, state):
+            self.trains = state.model.training
+            torch.rand(3)
+
+    plain = weights(noisy(tiny).build().fit(tmp_path / "plain"))
+    look = Look()
+    builder = noisy(tiny).evaluation(metrics=[Drawing()], every=5)
+    assert torch.equal(weights(builder.build().fit(tmp_path / "run", callbacks=[look])), plain)
+    assert look.trains is False
+
+
+def test_a_metric_that_fails_ends_training_after_the_step_is_saved(tiny, tmp_path):
+    builder = tiny.evaluation(metrics=[Drawing(fails=True)], every=7)
+    with pytest.raises(ValueError, match="no such thing"):
+        builder.build().fit(tmp_path / "run")
+    checkpoint = latest_checkpoint(tmp_path / "run")
+    assert checkpoint.step == 7
+    (run,) = fk.list_runs(tmp_path)
+    assert (run.state, run.what) == ("failed", "ValueError: no such thing")
+    assert not torch.equal(*(checkpoint.tensors(name)["network.layers.0.weight"] for name in ("model", "ema")))
+
+
+def test_measuring_without_metrics_is_refused(tiny):
+    with pytest.raises(fk.ConfigError, match=r"evaluation\.every: is 5, and there are no metrics: set it to null"):
+        tiny.evaluation(metrics=[], every=5).build()

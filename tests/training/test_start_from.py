@@ -54,6 +54,12 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_written(tiny,
         fk.ConfigError, match=r"training\.start_from: .*its weights do not fit the network: .*size mism"
     ):
         wider.build().fit(tmp_path / "second")
+    with pytest.raises(fk.ConfigError, match=r"start_from: .*predicts for the head 'velocity', and here it is 'noise'"):
+        tiny.head("noise").network("mlp", width=16, depth=2).build().fit(tmp_path / "second")
+    tiny.head("velocity")
+    with pytest.raises(fk.ConfigError, match=r"training\.start_from: is the folder of the new run itself"):
+        tiny.build().fit(first, overwrite=True)
+    assert weights(first, 20)
     nowhere = tiny.training(start_from=tmp_path / "nowhere")
     with pytest.raises(fk.ConfigError, match=r"training\.start_from: .*nowhere: there is no run here"):
         nowhere.build().fit(tmp_path / "second")
