@@ -59,7 +59,7 @@ class ArrayFile(InMemory):
         x0: Path | None = None,
         image_range: tuple[float, float] | None = None,
     ) -> None:
-        self.path, self.key, self.labels, self.columns = path, key, labels, columns
+        self.path, self.key, self.labels, self.columns, self.image_range = path, key, labels, columns, image_range
         contents = _read(Path(path).expanduser(), key, labels, columns)
         z = contents.events()
         y, names = contents.classes()
