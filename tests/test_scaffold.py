@@ -71,6 +71,7 @@ def package(tmp_path_factory):
     return fk.new_plugin("flowkit-example", kinds=list(KINDS), folder=folder)
 
 
+@pytest.mark.slow
 def test_a_package_of_all_kinds_passes_its_tests_and_the_checks(package, tmp_path):
     install(package.folder, tmp_path)
     printed = try_out(package.folder, tmp_path)

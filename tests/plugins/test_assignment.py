@@ -162,6 +162,7 @@ def printed(script, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_compiled_again_finds_the_same_as_what_was_kept_and_needs_no_folder_to_keep_it(tmp_path):
     """Of points with many optima, where a sum in another order would find another one."""
     pytest.importorskip("numba")
