@@ -59,13 +59,15 @@ def changed(overrides: list[str] | None, integrator: str | None, steps: int | No
                 f"{change!r}: of a trained run only settings of {', '.join(_CHANGEABLE)} can be changed, as in "
                 f"sampling.steps=20"
             )
-    for option, given in (("integrator", integrator), ("steps", steps)):
-        twice = [change for change in overrides or [] if change.startswith(f"sampling.{option}=")]
-        if given is not None and twice:
-            raise ConfigError(f"--{option} {given} and {twice[0]} say the same setting: give one of them")
-    options = [f"sampling.integrator={integrator}"] if integrator is not None else []
-    options += [f"sampling.steps={steps}"] if steps is not None else []
-    return [*options, *(overrides or [])]  # in this order, for overrides may be settings of the integrator
+    options = []
+    for name, given in (("integrator", integrator), ("steps", steps)):
+        if given is None:
+            continue
+        twice = [change for change in overrides or [] if change.startswith(f"sampling.{name}=")]
+        if twice:
+            raise ConfigError(f"--{name} {given} and {twice[0]} say the same setting: give one of them")
+        options.append(f"sampling.{name}={given}")
+    return [*options, *(overrides or [])]
 
 
 def loaded(run: Path, changes: list[str], checkpoint: int | None, raw: bool, device: str | None = None) -> "Pipeline":

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ..pipeline.runs import RunState, list_runs
+from .tables import table
 
 __all__ = ["runs"]
 
@@ -24,11 +24,9 @@ def runs(folder: Annotated[Path, typer.Argument(help="The folder that runs are i
     if not found:
         console.print(f"no run in {folder}")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "state", "step", "loss", "last written", "what"):
-        table.add_column(column, overflow="fold")
+    rows = table("run", "state", "step", "loss", "last written", "what")
     for run in found:
-        table.add_row(
+        rows.add_row(
             escape(str(run.path)),
             f"[{_COLORS[run.state]}]{run.state}[/]",
             f"{run.step}/{run.steps}" if run.steps else "",
@@ -36,7 +34,7 @@ def runs(folder: Annotated[Path, typer.Argument(help="The folder that runs are i
             _ago(run.seen),
             escape(run.what),
         )
-    console.print(table)
+    console.print(rows)
     for run in found:
         if run.state == "stopped":
             console.print(f"go on with: {_again(run)}")

@@ -79,10 +79,10 @@ def check_alike(known: DataSpec, found: DataSpec) -> None:
         raise ConfigError(
             f"data: their points have shape {found.event_shape}, and those of the run {known.event_shape}"
         )
-    names, learned = ", ".join(found.class_names), ", ".join(known.class_names)
-    if names != learned and names and learned:
+    if found.class_names and known.class_names and found.class_names != known.class_names:
+        names, learned = ", ".join(found.class_names), ", ".join(known.class_names)
         raise ConfigError(f"data: their classes are {names}, and those of the run {learned}: each class by its number")
-    if (found.num_classes or 0) > (known.num_classes or 0) and known.num_classes is not None:
+    if known.num_classes is not None and (found.num_classes or 0) > known.num_classes:
         raise ConfigError(f"data: have {found.num_classes} classes, and the run {known.num_classes}")
 
 

@@ -41,7 +41,7 @@ from .loading import read_newest, read_step
 from .memory import FittingBatches
 from .parts import build_network, build_parts
 from .provenance import check_provenance, identity_of, qualified, without_lost_callbacks
-from .resume import files_of
+from .resume import files_of, name_of
 from .run import RunFolder
 from .stream import digest, draw_to
 
@@ -450,7 +450,7 @@ class Pipeline:
         try:
             run = RunFolder(folder)
             other = run.read_config()
-            theirs, ours = (_name(config.get("head")) for config in (other, self.config))
+            theirs, ours = (name_of(config.get("head")) for config in (other, self.config))
             if theirs != ours:
                 raise ConfigError(f"{folder}: its network predicts for the head {theirs!r}, and here it is {ours!r}")
             read_newest(run, identity_of(other), self.load_weights)
@@ -504,7 +504,3 @@ class Pipeline:
         if other is not None:
             self._take_weights_of(other)
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
-
-
-def _name(component: Any) -> Any:
-    return component.get("name", component) if isinstance(component, Mapping) else component

@@ -10,7 +10,7 @@ from ..errors import ConfigError, FlowkitError, Problem
 from ..plugins.manager import PluginManager
 from .provenance import qualified
 
-__all__ = ["changes", "check_same", "files_of", "of_today"]
+__all__ = ["changes", "check_same", "files_of", "name_of", "of_today"]
 
 _MAY_CHANGE = {"steps", "start_from", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 _NOT_TRAINED = {"sampling", "evaluation"}
@@ -73,12 +73,12 @@ def _differences(before: Any, now: Any, where: str) -> Iterator[tuple[str, Any, 
     of_one_sort = isinstance(before, Mapping) and isinstance(now, Mapping) and before.get("name") == now.get("name")
     if not of_one_sort:
         if before != now:
-            yield where, _short(before), _short(now)
+            yield where, name_of(before), name_of(now)
         return
     for key in {**before, **now}:
         yield from _differences(before.get(key), now.get(key), f"{where}.{key}")
 
 
-def _short(value: Any) -> Any:
+def name_of(value: Any) -> Any:
     """The name of a component stands for it."""
     return value.get("name", value) if isinstance(value, Mapping) else value

@@ -1,6 +1,5 @@
 """The runs in a folder and how each stands, read from its files alone: nothing is loaded."""
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from ..locks import is_held
 from .run import HEARTBEAT_SECONDS, RunFolder
 
 __all__ = ["RunState", "list_runs"]
-
-_CHECKPOINT = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def _state(run: RunFolder) -> RunState:
     losses = [line["loss"] for line in log if line.get("loss") is not None]
     seen = log[-1].get("time") if log else None
     seen = seen if isinstance(seen, int | float) else None
-    saved = _newest_step(run.path / "checkpoints")
+    saved = run.step
     state: Literal["complete", "training", "stopped", "failed"] = "stopped"
     if saved >= steps or (log and "because" in log[-1] and saved >= log[-1]["step"]):
         state = "complete"
@@ -89,11 +86,6 @@ def _state(run: RunFolder) -> RunState:
     what = str(log[-1]["error"]) if state == "failed" else _what(config)
     step = max(saved, log[-1]["step"]) if log and state == "training" else saved
     return RunState(run.path, state, step, steps, losses[-1] if losses else None, seen, what)
-
-
-def _newest_step(checkpoints: Path) -> int:
-    names = (path.name for path in checkpoints.iterdir()) if checkpoints.is_dir() else ()
-    return max((int(found[1]) for name in names if (found := _CHECKPOINT.fullmatch(name))), default=0)
 
 
 def _what(config: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from .kinds import KINDS, DeclaredKind, Kind
 from .lifecycle import HookFailure, HookGuard
 from .registry import Entry, Registry, why_stray
 
-__all__ = ["PluginManager", "PluginRecord", "installed_plugins", "why_stray"]
+__all__ = ["PluginManager", "PluginRecord", "installed_plugins"]
 
 _LIFECYCLE = {context.hook: context for context in Context.__subclasses__()}
 

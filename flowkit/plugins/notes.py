@@ -1,6 +1,7 @@
 """What is wrong with the plugins, in sentences that name the distribution and the way out."""
 
-from .manager import PluginManager, why_stray
+from .manager import PluginManager
+from .registry import why_stray
 
 __all__ = ["SLOW", "delays", "failures", "notes"]
 

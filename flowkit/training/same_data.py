@@ -10,9 +10,10 @@ __all__ = ["unlike"]
 _CLOSE = 1e-2
 """Of the data's deviation: sums in another order, and images that another decoder reads, differ by much less."""
 
-
-_FROM_POINTS = {"means": "some of the points are others", "means of x0": "some x0 are others"} | {
-    "labels": "some of the labels are others"
+_FROM_POINTS = {
+    "means": "some of the points are others",
+    "means of x0": "some x0 are others",
+    "labels": "some of the labels are others",
 }
 """What is told of facts that nobody knows by heart."""
 

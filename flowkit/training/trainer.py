@@ -5,7 +5,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -178,8 +178,7 @@ class Trainer:
             TrainingInterrupted: A signal came; the checkpoint of that step is written, and the averages are in the
                 model.
         """
-        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), suitable_threads(self.model), Interrupt() as interrupt:
+        with self._forked_randomness(), suitable_threads(self.model), Interrupt() as interrupt:
             torch.manual_seed(derive_seed(self.settings.seed, 3, self.accelerator.process_index))
             if resume and (checkpoint := usable_checkpoint(self.folder, self.resumable.facts.get("run"))):
                 self._restore(checkpoint)
@@ -203,6 +202,11 @@ class Trainer:
         self._leave_averages()
         if interrupt.signal is not None:  # it came when nothing was left to interrupt here
             signal.raise_signal(interrupt.signal)
+
+    def _forked_randomness(self) -> AbstractContextManager[None]:
+        """What is drawn from torch's global generators in here is not missing from them afterwards."""
+        device = self.accelerator.device
+        return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
     def _leave_averages(self) -> None:
         self._put_averages_in()
@@ -277,9 +281,8 @@ class Trainer:
         weights = [parameter.detach().clone() for parameter in self.parameters]
         self._put_averages_in()
         self.model.eval()
-        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices), self._together():
+            with self._forked_randomness(), self._together():
                 if self.accelerator.is_main_process:
                     self._tell("progressed", state)  # a sign of life: measuring may take its time
                     state.evaluations = measure()
