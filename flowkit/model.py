@@ -26,7 +26,7 @@ class Model(nn.Module, Predictor):
         data_mean: E[z] in the model's units, which decides the velocity where x_t is pure noise and the
             head predicts noise or score.
 
-    Example:
+    Examples:
         >>> model = Model(network, VelocityHead(), GaussianPath(CondOT()))
         >>> model.score(x, 0.5).shape == x.shape
     """

@@ -14,7 +14,7 @@ class ProgressBar(Callback):
     Arguments:
         console: Where to; by default the standard output.
 
-    Example:
+    Examples:
         >>> pipeline.fit("runs/moons", callbacks=[fk.ProgressBar()])
     """
 

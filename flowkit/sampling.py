@@ -262,7 +262,7 @@ def sample(
         UnsupportedError: The model does not give what the integrator needs, there are steps beside times that need
             none, or guidance by the condition without y.
 
-    Example:
+    Examples:
         >>> x = sample(model, torch.randn(1000, 2), integrator=Heun(), steps=50)
     """
     if not isinstance(integrator, Integrator):

@@ -64,7 +64,7 @@ def new_plugin(
         ConfigError: It cannot be written under this name, or there.
         UnknownComponentError: There is no such kind.
 
-    Example:
+    Examples:
         >>> new_plugin("flowkit-spiral", kinds=["path", "schedule"]).folder
         PosixPath('flowkit-spiral')
     """

@@ -20,7 +20,7 @@ from .tables import table
 if TYPE_CHECKING:
     from ..config.form import Form
 
-__all__ = ["section_rows", "show"]
+__all__ = ["component_rows", "section_rows", "show"]
 
 
 def show(
@@ -107,9 +107,8 @@ def _show_component(kind: str, name: str, registry: Registry, console: Console) 
         console.print(f"deprecated: {vars(cls)['__deprecated__']}", markup=False, style="yellow")
     _print_text(sections[""], console)
     settings = table("setting", "type", "default", "what it is")
-    meanings = arguments_of(cls)
-    for row in _settings(form, registry):
-        settings.add_row(*map(escape, row), escape(meanings.get(row[0], "")))
+    for row in component_rows(cls, registry):
+        settings.add_row(*map(escape, row))
     console.print(settings if settings.row_count else "It has no settings.")
     if form.injected:
         console.print(f"\nFilled in by a pipeline: {', '.join(form.injected)}.")
@@ -118,6 +117,15 @@ def _show_component(kind: str, name: str, registry: Registry, console: Console) 
     for heading in ("References", "See also"):
         if heading in sections:
             _print_text(f"{heading}:\n{sections[heading]}", console)
+
+
+def component_rows(cls: type, registry: Registry) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of every setting of a component's class."""
+    from ..config.form import form_of
+
+    meanings = arguments_of(cls)
+    for name, kind, default in _settings(form_of(cls, registry.kinds), registry):
+        yield name, kind, default, meanings.get(name, "")
 
 
 def _in_one_line(settings: Mapping[str, Any]) -> str:

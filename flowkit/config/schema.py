@@ -35,7 +35,7 @@ def json_schema(plugins: PluginManager | None = None) -> Json:
     Arguments:
         plugins: Whose components; the installed plugins by default.
 
-    Example:
+    Examples:
         >>> json_schema()["$defs"]["network.mlp"]["properties"]["width"]["default"]
         128
     """

@@ -26,7 +26,7 @@ def diagnose(
         compiling: Also try torch.compile, which takes up to two minutes.
         manager: The plugins; those that are installed by default.
 
-    Example:
+    Examples:
         >>> problems = [finding for finding in diagnose() if finding.mark == "problem"]
     """
     manager = manager or installed_plugins()

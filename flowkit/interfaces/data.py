@@ -146,7 +146,7 @@ class InMemory(Dataset):
     Raises:
         DataError: The tensors, the names or the range are not such.
 
-    Example:
+    Examples:
         >>> Pipeline.builder().data(InMemory(torch.randn(1000, 2)))
         >>> InMemory(images, y, class_names=["cat", "dog"], image_range=(-1, 1))
     """

@@ -18,7 +18,7 @@ class Head(ABC):
 
     Most heads are nothing but that declaration; one that preconditions (EDM) overrides `predict`.
 
-    Example:
+    Examples:
         >>> class JointHead(Head):
         ...     quantities = (Quantity.VELOCITY, Quantity.SCORE)
     """

@@ -29,11 +29,11 @@ class Schedule(ABC):
         """The standard deviation of the noise."""
 
     def alpha_dot(self, t: Tensor) -> Tensor:
-        """D alpha / dt."""
+        """The derivative d alpha / dt."""
         return torch.func.jvp(self.alpha, (t,), (torch.ones_like(t),))[1]
 
     def beta_dot(self, t: Tensor) -> Tensor:
-        """D beta / dt."""
+        """The derivative d beta / dt."""
         return torch.func.jvp(self.beta, (t,), (torch.ones_like(t),))[1]
 
     def log_snr(self, t: Tensor) -> Tensor:

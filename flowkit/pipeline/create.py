@@ -26,7 +26,7 @@ def create(kind: str, name: str, /, *, plugins: PluginManager | None = None, **s
     Raises:
         ConfigError: With everything that is wrong.
 
-    Example:
+    Examples:
         >>> path = create("path", "gaussian", schedule="cosine")
         >>> network = create("network", "mlp", event_shape=(2,))
     """

@@ -69,7 +69,7 @@ class PluginManager:
             these out, both by distribution (`flowkit-torch`) or plugin (`flowkit-torch:ode`);
             `FLOWKIT_STRICT_PLUGINS=1` raises where a plugin or one of its hooks fails, instead of recording it.
 
-    Example:
+    Examples:
         >>> manager = PluginManager.discover()
         >>> manager.registry.find("path", "gaussian").distribution
         'flowkit-torch'

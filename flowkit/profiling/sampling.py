@@ -33,7 +33,7 @@ def profile_sampling(pipeline: "Pipeline", batches: int = 1, folder: str | Path 
         batches: How many batches of `sampling.batch_size` samples are profiled.
         folder: Where `trace.json` and `profile.png` go; nothing is written by default.
 
-    Example:
+    Examples:
         >>> print(profile_sampling(pipeline))
     """
     check_count("batches", batches)

@@ -47,7 +47,7 @@ def profile(pipeline: "Pipeline", steps: int = 50, folder: str | Path | None = N
     Raises:
         ConfigError: Several processes were launched.
 
-    Example:
+    Examples:
         >>> print(profile(pipeline, steps=50, folder="profiles/moons"))
     """
     from ..training.trainer import Trainer

@@ -86,7 +86,7 @@ class CheckList:
         use: Uses a component once, with random numbers from a generator that it seeds, and returns what came of it.
             The checks of every component's manners (the global random state, the same seed) rest on it.
 
-    Example:
+    Examples:
         >>> CHECKS = CheckList()
         >>> @CHECKS.add(hint="return alpha_t = 0 at t = 0")
         ... def starts_without_data(subject: Subject) -> None:

@@ -37,7 +37,7 @@ def parametrize_with_checks(
     Raises:
         ValueError: An expected failure names no check.
 
-    Example:
+    Examples:
         >>> @parametrize_with_checks([SwirlPath(), SwirlPath(turns=2)])
         ... def test_swirl(component, check):
         ...     check(component)

@@ -54,7 +54,7 @@ class FiniteDataField(ExactField):
     References:
         Karras et al. 2022, Elucidating the Design Space, equation 57. https://arxiv.org/abs/2206.00364
 
-    Example:
+    Examples:
         >>> field = FiniteDataField(path, points)
         >>> x = fk.sample(field, torch.randn(1000, 2), integrator=fk.create("integrator", "midpoint"))
     """

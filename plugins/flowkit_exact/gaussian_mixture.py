@@ -36,6 +36,7 @@ class GaussianMixtureField(ExactField):
     Then p_t is one too. With $C_k = \alpha_t^2 \Sigma_k + \beta_t^2 I$ and $g_k = C_k^{-1} (x - \alpha_t m_k)$,
 
     $$p_t(x) = \sum_k w_k\, N(x;\, \alpha_t m_k, C_k), \qquad p(k|x) = w_k\, N(x;\, \alpha_t m_k, C_k) / p_t(x),$$
+
     $$D = \sum_k p(k|x) (m_k + \alpha_t \Sigma_k g_k), \qquad N = \beta_t \sum_k p(k|x)\, g_k, \qquad
     s_t(x) = -\sum_k p(k|x)\, g_k.$$
 
@@ -52,7 +53,7 @@ class GaussianMixtureField(ExactField):
     References:
         Bishop 2006, Pattern Recognition and Machine Learning, equations 2.113 to 2.117.
 
-    Example:
+    Examples:
         >>> field = GaussianMixtureField(path, means=torch.tensor([[-2.0, 0.0], [2.0, 0.0]]), covariances=torch.ones(2))
         >>> x = fk.sample(field, torch.randn(1000, 2), integrator=fk.create("integrator", "heun"))
     """

@@ -7,7 +7,7 @@ __all__ = ["DPMpp2M"]
 
 
 class DPMpp2M(Multistep):
-    r"""D is held at what the line through its last two values gives for the middle of the step.
+    r"""The data D is held at what the line through its last two values gives for the middle of the step.
 
     $$x_s = \frac{\beta_s}{\beta_t} x_t + \alpha_s (1 - e^{-h}) \left[\left(1 + \frac{1}{2r}\right) D_0
       - \frac{1}{2r} D_{-1}\right], \qquad r = \frac{\lambda_t - \lambda_{-1}}{h}.$$

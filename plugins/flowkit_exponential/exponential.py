@@ -130,7 +130,7 @@ class ExponentialIntegrator(Integrator):
         return Grid.of(self.schedule(dynamics), points)
 
     def begin(self, dynamics: Dynamics, x: Tensor, grid: Grid, i: int = 0) -> tuple[Tensor, Tensor]:
-        """D where step i begins, and what the step has the factor `decay` of: x, or N where beta is 0."""
+        """The data D where step i begins, and what the step has the factor `decay` of: x, or N where beta is 0."""
         if grid.beta[i] == 0:
             data, noise = dynamics.predict(x, grid.times[i], (Quantity.DATA, Quantity.NOISE))
             return data, noise

@@ -47,7 +47,7 @@ def wrap(
     Raises:
         ConfigError: There is no such prediction, direction of time, or schedule.
 
-    Example:
+    Examples:
         >>> model = wrap(network, "velocity", call=lambda network, x, t, y: network(t, x))
     """
     if predicts not in PREDICTS:

@@ -56,11 +56,11 @@ class Interpolant(Path):
 
     @abstractmethod
     def alpha_dot(self, t: Tensor) -> Tensor:
-        """D alpha / dt."""
+        """The derivative d alpha / dt."""
 
     @abstractmethod
     def beta_dot(self, t: Tensor) -> Tensor:
-        """D beta / dt."""
+        """The derivative d beta / dt."""
 
     def sample(self, x0: Tensor, z: Tensor, t: Time, generator: torch.Generator | None = None) -> Tensor:
         """Alpha_t z + beta_t x0 + gamma_t eps, eps drawn from the generator. Shape (batch, *event)."""

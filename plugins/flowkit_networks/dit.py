@@ -49,7 +49,7 @@ class DiT(nn.Module, Network):
     Raises:
         ValueError: The event is no image, or is not made of whole patches; or the width cannot be divided.
 
-    Example:
+    Examples:
         >>> network = DiT(32, depth=2, event_shape=(1, 8, 8), num_classes=10)
         >>> network(torch.randn(5, 1, 8, 8), torch.rand(5), torch.tensor([3, 1, 4, 1, -1])).shape
         torch.Size([5, 1, 8, 8])

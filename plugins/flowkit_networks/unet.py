@@ -47,7 +47,7 @@ class UNet(nn.Module, Network):
         ValueError: The event is no image, or does not halve as often as there are levels; or the width has no
             8 groups.
 
-    Example:
+    Examples:
         >>> network = UNet(32, (1, 2), event_shape=(1, 8, 8), num_classes=10)
         >>> network(torch.randn(5, 1, 8, 8), torch.rand(5), torch.tensor([3, 1, 4, 1, -1])).shape
         torch.Size([5, 1, 8, 8])

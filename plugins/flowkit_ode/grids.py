@@ -105,5 +105,5 @@ class ShiftedGrid(_Warped):
         self.shift = shift
 
     def warp(self, u: Tensor) -> Tensor:
-        """U / (u + s (1 - u))."""
+        """The times u / (u + s (1 - u))."""
         return u / (u + self.shift * (1 - u))

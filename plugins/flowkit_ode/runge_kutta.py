@@ -61,13 +61,13 @@ class RungeKutta(Integrator):
 
 
 def step_length(t: Time, s: Time, x: Tensor) -> Time:
-    """S - t, in a shape that multiplies x."""
+    """The length s - t, in a shape that multiplies x."""
     length = s - t
     return expand_time(length, x) if isinstance(length, Tensor) else length
 
 
 def advance(x: Tensor, dt: Time, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    """X + dt sum_i w_i k_i. The sum comes first, so that x is rounded once a step, which low precision needs."""
+    """The state x + dt sum_i w_i k_i. The sum comes first: x is rounded once a step, which low precision needs."""
     factor, total = weighted_sum(weights, slopes)
     return x + (factor * dt) * total if isinstance(dt, Tensor) else torch.add(x, total, alpha=factor * dt)
 

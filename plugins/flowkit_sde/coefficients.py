@@ -176,7 +176,7 @@ class CallableDiffusion(DiffusionCoefficient):
     Arguments:
         function: Takes the time and returns sigma_t >= 0.
 
-    Example:
+    Examples:
         >>> diffusion = CallableDiffusion(lambda t: 2 * (1 - t) ** 2)
     """
 

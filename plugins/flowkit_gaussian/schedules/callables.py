@@ -19,7 +19,7 @@ class CallableSchedule(Schedule):
         alpha: Grows to 1.
         beta: Falls to 0; alpha / beta grows strictly.
 
-    Example:
+    Examples:
         >>> schedule = CallableSchedule(lambda t: t, lambda t: (1 - t) ** 2)
     """
 
