@@ -96,9 +96,9 @@ class _Direct(nn.Module):
     fit, and networks that cannot be compiled like this, go the usual way.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, options: dict[str, Any]) -> None:
         super().__init__()
-        self.network, self.usual = network, _usual(network)
+        self.network, self.options, self.usual = network, options, _usual(network, options)
         self.asked, self.ahead = False, cast(Any, None)
 
     def forward(self, x: Tensor, t: Tensor, y: Condition = None) -> Tensor:
@@ -115,7 +115,8 @@ class _Direct(nn.Module):
 
     def _compiled_ahead(self, x: Tensor, t: Tensor, y: Condition) -> Any:
         try:
-            code = cast(Any, torch.compile(self._call, fullgraph=True)).aot_compile(((x, t, y), {}))
+            call = cast(Any, torch.compile(self._call, fullgraph=True, options=self.options))
+            code = call.aot_compile(((x, t, y), {}))
         except Exception:  # the usual way meets it too, or can do without
             return None
         code.disable_guard_check()  # which `forward` makes
@@ -134,13 +135,22 @@ def _of_any_size(x: Tensor, t: Tensor, y: Condition) -> None:
         maybe_mark_dynamic(tensor, 0)
 
 
-def _usual(network: nn.Module, options: dict[str, Any] | None = None) -> nn.Module:
+def _usual(network: nn.Module, options: dict[str, Any]) -> nn.Module:
     return cast(nn.Module, torch.compile(network, fullgraph=True, options=options))
 
 
+def _options(device: torch.device) -> dict[str, Any]:
+    if device.type != "cpu" or torch.__version__ < "2.11":  # the oldest that compiled steps are for
+        return {}
+    from .separate_bias import SeparateBias  # imports the compiler
+
+    return {"post_grad_custom_post_pass": SeparateBias()}
+
+
 def _compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    options = graph_options(device)
-    return _Graphed(_usual(network, options)) if options else _Direct(network)
+    if options := graph_options(device):
+        return _Graphed(_usual(network, options))
+    return _Direct(network, _options(device))
 
 
 def _cannot(error: Exception) -> str:
