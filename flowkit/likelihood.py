@@ -67,8 +67,8 @@ def log_prob(
         Nats, shape (batch,).
 
     Raises:
-        UnsupportedError: The integrator solves SDEs or asks for more than the velocity, the times do not rise, or the
-            source has no density.
+        UnsupportedError: The integrator solves SDEs, asks for more than the velocity or takes the state for more than a
+            vector, the times do not rise, or the source has no density.
 
     References:
         Chen et al. 2018, Neural Ordinary Differential Equations, theorem 1. https://arxiv.org/abs/1806.07366
@@ -116,6 +116,7 @@ def estimate_log_prob(
     dynamics = _WithDivergence(ODE(model, y=y), x.shape, divergence, noise, gradients)
     with torch.set_grad_enabled(gradients):
         state = torch.cat([flat, flat.new_zeros(len(flat), divergence.estimates)], dim=1)
+        _check_carries_vectors(integrator, state.shape[1], grid[::-1])
         state = integrator.integrate(dynamics, state, grid[::-1])
         # Backwards, the last columns have become minus the integral from 0 to 1.
         x0, integrals = state[:, : flat.shape[1]], state[:, flat.shape[1] :]
@@ -152,6 +153,20 @@ def _check_integrator(integrator: Integrator) -> None:
         )
 
 
+def _check_carries_vectors(integrator: Integrator, size: int, times: Sequence[float]) -> None:
+    """Refuse an integrator that does more to a state than follow its drift, such as keep it on a sphere: the state here
+    is the event with more columns, and what became of these would be no integral. A constant drift costs next to nothing.
+    """
+    start = torch.full((1, size), 0.5, dtype=torch.float64)
+    with torch.no_grad():
+        end = integrator.integrate(_Steady(), start, times)
+    if not torch.allclose(end, start + times[-1] - times[0], atol=1e-6):
+        raise UnsupportedError(
+            f"{type(integrator).__name__} does more to a state than follow the drift, and a likelihood integrates the "
+            "divergence in columns beside the state: choose an integrator of plain vectors, such as a Runge-Kutta method"
+        )
+
+
 def _rising(times: Sequence[float] | Tensor) -> list[float]:
     """The times as numbers, where they go from the source to the data."""
     grid: list[float] = torch.as_tensor(times, dtype=torch.float64).tolist()
@@ -168,6 +183,14 @@ def _standard_error(integrals: Tensor, divergence: Divergence) -> Tensor:
     if integrals.shape[1] == 1:
         return torch.full_like(integrals[:, 0], math.nan)
     return integrals.std(1) / math.sqrt(integrals.shape[1])
+
+
+class _Steady(Dynamics):
+    """dX = dt."""
+
+    def drift(self, x: Tensor, t: Time) -> Tensor:
+        del t
+        return torch.ones_like(x)
 
 
 class _WithDivergence(Dynamics):

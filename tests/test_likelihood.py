@@ -153,6 +153,15 @@ def test_an_integrator_of_other_fields_than_the_velocity_is_refused(integrator, 
         log_prob(mixture(), states(2, 2), **settings(integrator))
 
 
+def test_an_integrator_that_keeps_the_state_on_a_sphere_is_refused_and_no_density_made_up():
+    class OnTheSphere(Euler):
+        def step(self, dynamics, x, t, s, generator=None):
+            return nn.functional.normalize(super().step(dynamics, x, t, s, generator), dim=-1)
+
+    with pytest.raises(UnsupportedError, match="^OnTheSphere does more to a state than follow the drift"):
+        log_prob(mixture(), states(3, 2), **settings(OnTheSphere()))
+
+
 @pytest.mark.parametrize("times", [[1.0, 0.5, 0.0], [0.0, 0.6, 0.5, 1.0], [0.5, 0.5], [0.5], []], ids=str)
 def test_times_that_do_not_rise_are_refused(times):
     with pytest.raises(UnsupportedError, match="times must rise, from the source to the data; got"):

@@ -60,10 +60,12 @@ class Integrator(ABC):
 
         Arguments:
             dynamics: The drift and the diffusion.
-            x: Shape (batch, *event).
+            x: Shape (batch, *event); for a likelihood the flattened event with more columns, which integrate its
+                divergence. A method that does more to x than follow the drift is refused there.
             t: The time of x.
             s: The time to go to; before t when integrating backwards.
-            generator: The source of the noise; draw it with `flowkit.randn_like(x, generator)`.
+            generator: The source of the noise; draw it with `flowkit.randn_like(x, generator)`, and other random
+                numbers with `flowkit.draw`.
         """
 
     def trajectory(
