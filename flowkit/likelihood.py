@@ -154,8 +154,8 @@ def _check_integrator(integrator: Integrator) -> None:
 
 
 def _check_carries_vectors(integrator: Integrator, size: int, times: Sequence[float]) -> None:
-    """Refuse an integrator that does more to a state than follow its drift, such as keep it on a sphere: the state here
-    is the event with more columns, and what became of these would be no integral. A constant drift costs next to nothing.
+    """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere: the state here
+    is the event with more columns, and what became of these would be no integral. It is tried on a constant drift.
     """
     start = torch.full((1, size), 0.5, dtype=torch.float64)
     with torch.no_grad():
@@ -163,7 +163,7 @@ def _check_carries_vectors(integrator: Integrator, size: int, times: Sequence[fl
     if not torch.allclose(end, start + times[-1] - times[0], atol=1e-6):
         raise UnsupportedError(
             f"{type(integrator).__name__} does more to a state than follow the drift, and a likelihood integrates the "
-            "divergence in columns beside the state: choose an integrator of plain vectors, such as a Runge-Kutta method"
+            "divergence in columns beside the state: choose an integrator of vectors, such as a Runge-Kutta method"
         )
 
 

@@ -158,7 +158,7 @@ def test_an_integrator_that_keeps_the_state_on_a_sphere_is_refused_and_no_densit
         def step(self, dynamics, x, t, s, generator=None):
             return nn.functional.normalize(super().step(dynamics, x, t, s, generator), dim=-1)
 
-    with pytest.raises(UnsupportedError, match="^OnTheSphere does more to a state than follow the drift"):
+    with pytest.raises(UnsupportedError, match=r"^OnTheSphere does more to a state than follow the drift"):
         log_prob(mixture(), states(3, 2), **settings(OnTheSphere()))
 
 

@@ -148,3 +148,12 @@ class Path(ABC):
         """Why this path cannot start from `source`, or None if it can."""
         del source
         return None
+
+    def compatible_data(self, z: Tensor) -> str | None:
+        """Why this path cannot end at `z`, some data points as the model sees them, or None if it can.
+
+        For a path whose states are not all real vectors, but points of a manifold, say, or tokens. Asked before
+        anything is trained.
+        """
+        del z
+        return None

@@ -40,16 +40,21 @@ def check_parts(pipeline: "Pipeline", config: Config, registry: Registry) -> Non
         raise ConfigError(problems)
 
 
-def check_data(data: DataSource, normalization: Normalization) -> None:
-    """Look at some data points before training: refuse conditions that sampling would not know of, and warn of units
-    in which networks learn badly.
+def check_data(data: DataSource, normalization: Normalization, path: Path) -> None:
+    """Look at some data points before training: refuse conditions that sampling would not know of and points that the
+    path has not among its states, and warn of units in which networks learn badly.
 
     Raises:
-        ConfigError: They give conditions, and their `spec` no number of classes.
+        ConfigError: They give conditions, and their `spec` no number of classes; or the path cannot end at them.
     """
     count = max(2, min(_FEW, _NUMBERS // math.prod(data.spec.event_shape)))
     few = data.draw(count, torch.Generator().manual_seed(0))
-    z = normalization.normalize(few.z).double()
+    z = normalization.normalize(few.z)
+    if reason := path.compatible_data(z):
+        as_given = bool((normalization.shift == 0).all() and (normalization.scale == 1).all())
+        units = "" if as_given else f"; {type(data).__name__} says a `normalization`, which shifts and scales them"
+        raise ConfigError(f"data: {reason}{units}")
+    z = z.double()
     mean, deviation = float(z.mean()), float(z.std())
     if z.isfinite().all() and (abs(mean) > _FAR * max(1, deviation) or not 1 / _FAR < deviation < _FAR):
         warnings.warn(

@@ -66,7 +66,7 @@ class Fitting:
             raise ConfigError(
                 "training.start_from: is the folder of the new run itself, which would lose it: choose another"
             )
-        check_data(pipeline.data, pipeline.normalization)
+        check_data(pipeline.data, pipeline.normalization, pipeline.path)
 
     @property
     def goes_on(self) -> bool:

@@ -85,6 +85,7 @@ class CheckList:
     Arguments:
         use: Uses a component once, with random numbers from a generator that it seeds, and returns what came of it.
             The checks of every component's manners (the global random state, the same seed) rest on it.
+        unless: Asked before each check; raises `NotApplicable` where none of the list says anything of a component.
 
     Examples:
         >>> CHECKS = CheckList()
@@ -94,8 +95,10 @@ class CheckList:
         ...     require(float(subject.component.alpha(torch.zeros(()))) == 0, "alpha at t = 0 is not 0")
     """
 
-    def __init__(self, use: Callable[[Subject], Any] | None = None) -> None:
-        self.use = use
+    def __init__(
+        self, use: Callable[[Subject], Any] | None = None, unless: Callable[[Subject], None] | None = None
+    ) -> None:
+        self.use, self.unless = use, unless
         self._checks: list[Check] = []
 
     def add(self, hint: str = "") -> Callable[[_Function], _Function]:
@@ -103,10 +106,21 @@ class CheckList:
 
         def added(function: _Function) -> _Function:
             claim = (function.__doc__ or "").strip().partition("\n")[0]
-            self._checks.append(Check(function.__name__, function, claim, hint))
+            self._checks.append(Check(function.__name__, self._run(function), claim, hint))
             return function
 
         return added
+
+    def _run(self, function: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
+        unless = self.unless
+        if unless is None:
+            return function
+
+        def run(subject: Subject) -> str | None:
+            unless(subject)
+            return function(subject)
+
+        return run
 
     def __iter__(self) -> Iterator[Check]:
         return iter(self._checks)

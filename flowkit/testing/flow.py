@@ -7,9 +7,16 @@ from ..interfaces.path import Path
 from .check import CheckList, NotApplicable, Subject, require, require_close, seeded
 from .reference import LIMIT, derivative, standard_error
 
-__all__ = ["CHECKS", "ends_and_times", "normal_states"]
+__all__ = ["CHECKS", "ends_and_times", "normal_states", "of_vectors"]
 
-CHECKS = CheckList()
+
+def of_vectors(subject: Subject) -> None:
+    """The checks of paths draw x0 and z from N(0, I), which a path of other states than vectors cannot be held to."""
+    if reason := subject.component.compatible_data(subject.randn(12, 1)):
+        raise NotApplicable(f"checked at points of N(0, I), and {reason}: hold it to its claims in tests of your own")
+
+
+CHECKS = CheckList(unless=of_vectors)
 
 _TRACE = 0.05
 """How much of the other end may show at each end, as in a schedule."""

@@ -14,6 +14,7 @@ from ..interfaces.quantity import Quantity
 from ..plugins.registry import resolve_target
 from .check import CheckList, NotApplicable, Subject, seeded
 from .fields import precision_of, predictable
+from .flow import of_vectors
 from .parts import callback_state, default_path, labelled, labels, model_for, reference_model, stirred
 
 __all__ = ["tensors_in", "use_of"]
@@ -59,6 +60,7 @@ def _coupling(subject: Subject) -> Any:
 
 
 def _path(subject: Subject) -> Any:
+    of_vectors(subject)
     x0, z, t = subject.randn(16, 0), subject.randn(16, 1), torch.linspace(0.1, 0.9, 16, dtype=torch.float64)
     x = subject.component.sample(x0, z, t, seeded(0))
     return x, subject.component.velocity(x, x0, z, t)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit.testing import check_coupling, check_data, parametrize_with_checks
+from flowkit.testing import check_coupling, check_data, check_path, parametrize_with_checks
 
 
 class Dropping(fk.Coupling):
@@ -40,3 +40,28 @@ def test_data_that_forget_their_generator_are_not_told_to_copy():
         check_data(Forgetful())
     assert "draw from the generator that is passed in" in str(report.value)
     assert "keeps_its_points_to_itself" not in str(report.value)
+
+
+class Circle(fk.Path):
+    """x_t is on the unit circle, at the angle t a_z + (1 - t) a_0."""
+
+    def compatible_data(self, z):
+        return None if torch.allclose(z.norm(dim=1), torch.ones(len(z)).to(z)) else "its points are of norm 1"
+
+    def sample(self, x0, z, t, generator=None):
+        a = t * self._angle(z) + (1 - t) * self._angle(x0)
+        return torch.stack([a.cos(), a.sin()], dim=1)
+
+    def velocity(self, x, x0, z, t):
+        return (self._angle(z) - self._angle(x0))[:, None] * torch.stack([-x[:, 1], x[:, 0]], dim=1)
+
+    def _angle(self, x):
+        return torch.atan2(x[:, 1], x[:, 0])
+
+
+def test_a_path_of_other_states_than_vectors_is_not_held_to_what_it_does_with_vectors():
+    report = check_path(Circle())
+    reasons = {outcome.check.name: str(outcome) for outcome in report.of("not applicable")}
+    for name in ("ends_at_the_data", "velocity_is_the_time_derivative_of_the_flow", "does_not_depend_on_the_batch"):
+        assert "checked at points of N(0, I), and its points are of norm 1" in reasons[name]
+    assert "has_a_docstring" in {outcome.check.name for outcome in report.of("passed")}

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from command import flowkit
+from flowkit_gaussian.path import GaussianPath
+from flowkit_gaussian.schedules import CondOT
 from safetensors.torch import load_file
 from torch import nn
 
@@ -145,6 +147,24 @@ def test_conditions_that_sampling_would_not_know_of_are_refused(tiny, tmp_path):
     ):
         builder.build().fit(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class OnTheCircle(GaussianPath):
+    """For data on the unit circle."""
+
+    def compatible_data(self, z):
+        return None if torch.allclose(z.norm(dim=1), torch.ones(len(z))) else "its points are of norm 1"
+
+
+def test_data_that_the_path_has_not_among_its_states_are_refused_before_training(tiny, tmp_path):
+    circle = nn.functional.normalize(torch.randn(50, 2), dim=1)
+    for data, why in (
+        (WithRealConditions(), r"^data: its points are of norm 1$"),
+        (fk.InMemory(circle), r"^data: its points are of norm 1; InMemory says a `normalization`, which shifts and"),
+    ):
+        with pytest.raises(fk.ConfigError, match=why):
+            tiny.data(data).path(OnTheCircle(CondOT())).build().fit(tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_samples_that_are_not_finite_are_told(tiny, tmp_path):
