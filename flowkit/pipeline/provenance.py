@@ -68,9 +68,8 @@ def check_provenance(
         try:
             plugins.registry.find(kind, f"{package}/{name.rpartition('/')[2]}")
         except FlowkitError:
-            problems.append(
-                Problem(kind, f"{name!r} comes from {package} {number}, {_why_gone(package, number, plugins)}")
-            )
+            gone = f"{name!r} comes from {package} {number}, {_why_gone(package, number, plugins)}"
+            problems.append(Problem(kind, plugins.registry.contested.get(kind, gone)))
     if problems:
         raise ConfigError(problems)
 

@@ -11,6 +11,7 @@ from flowkit.config.config import read_config
 from flowkit.config.form import form_of
 from flowkit.config.schema import schema_and_failures
 from flowkit.errors import ConfigError, PluginError, UnknownComponentError
+from flowkit.pipeline.provenance import check_provenance
 from flowkit.plugins import Component, Kind, PluginManager, hookimpl
 from flowkit.plugins.notes import notes
 
@@ -128,6 +129,14 @@ def test_two_plugins_that_do_not_agree_on_a_kind_are_named_when_it_is_used(other
     (note,) = notes(plugins)
     assert "one 1.0" in note
     assert "two 1.0" in note
+
+
+def test_a_run_with_a_component_of_a_kind_in_dispute_is_told_of_the_dispute_and_not_to_install_what_is_there():
+    plugins = manager(one=plugin(SUNDIAL, kinds=[CLOCK]), two=plugin(kinds=[OTHER_INTERFACE]))
+    run = {"loss": {"clock": {"name": "sundial"}}, "provenance": {"components": {"clock/sundial": "one 1.0"}}}
+    with pytest.raises(ConfigError, match=r"clock: kind 'clock' of one .* exclude each other") as refusal:
+        check_provenance(run, plugins)
+    assert "pip install" not in str(refusal.value)
 
 
 class Tower(fk.TimeSampler):
