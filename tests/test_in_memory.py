@@ -102,3 +102,9 @@ def test_names_and_ranges_that_cannot_be_meant_are_refused(settings, expected):
     z, last = settings.pop("z", PIXELS), settings.pop("y", None)
     with pytest.raises(fk.DataError, match=expected):
         fk.InMemory(z, None if last is None else torch.full((40,), last), **settings)
+
+
+def test_whole_numbers_have_no_whole_units():
+    units = fk.Normalization(torch.tensor(0.5), torch.tensor(1.5))
+    assert units.denormalize(torch.tensor([2])).tolist() == [3.5]
+    assert units.denormalize(units.normalize(torch.tensor([2]))).tolist() == [2.0]

@@ -70,6 +70,7 @@ class Normalization:
 
     def denormalize(self, x: Tensor) -> Tensor:
         """From the model's units to the user's."""
+        x = x if x.is_floating_point() else x.float()
         return x * self.scale.to(x) + self.shift.to(x)
 
     def log_det(self, event_shape: tuple[int, ...]) -> float:
