@@ -171,6 +171,8 @@ def _exact_field_problems(pipeline: "Pipeline") -> Iterator[str]:
 def _unknown_score(pipeline: "Pipeline", sampler: Sampler) -> str | None:
     """Where x0 and z depend on each other, -E[x0|x] / beta is not the score of a Gaussian path."""
     integrator, coupling, path = sampler.integrator, pipeline.coupling, pipeline.path
+    if integrator.own_noise and not pipeline.model.can_predict(Quantity.SCORE):  # jumps, say
+        return None
     needs_score = integrator.stochastic or Quantity.SCORE in integrator.needs
     if not needs_score or coupling.independent or path.two_sided:
         return None

@@ -149,6 +149,31 @@ def test_conditions_that_sampling_would_not_know_of_are_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+class Line(fk.Path):
+    """Straight, of states that have no density to take a score of."""
+
+    def sample(self, x0, z, t, generator=None):
+        return x0 + fk.expand_time(t, z) * (z - x0)
+
+    def velocity(self, x, x0, z, t):
+        return z - x0
+
+
+class Jumps(fk.Integrator):
+    """Now and then each element goes to where it is headed."""
+
+    order, stochastic, own_noise = 1.0, True, True
+
+    def step(self, dynamics, x, t, s, generator=None):
+        draws = fk.draw(lambda n, g: torch.rand((n, *x.shape[1:]), generator=g), len(x), generator)
+        return torch.where(draws < (s - t) / (1 - t), x + (1 - t) * dynamics.drift(x, t), x)
+
+
+def test_a_process_that_uses_no_score_takes_pairs_that_depend_on_each_other(tiny):
+    builder = tiny.path(Line()).coupling("ot").sampling(Jumps(), steps=2)
+    assert builder.build().sample(3).shape == (3, 2)
+
+
 class OnTheCircle(GaussianPath):
     """For data on the unit circle."""
 
