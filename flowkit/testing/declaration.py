@@ -10,7 +10,7 @@ from ..config.form import form_of
 from ..errors import FlowkitError, did_you_mean
 from ..pipeline.recipes import recipe_config
 from ..plugins.manager import PluginManager, PluginRecord
-from ..plugins.registry import Entry
+from ..plugins.registry import Entry, resolve_target
 from .check import Check, CheckList, NotApplicable, NotChecked, Subject, require
 
 __all__ = ["DECLARATION", "PLUGIN", "can_be_made_unless", "recipes_are_valid_of"]
@@ -47,6 +47,22 @@ def is_listed_without_torch(subject: Subject) -> None:
     require(done.returncode == 0, f"listing it in a fresh process fails: {done.stderr[-500:]}")
     heavy = done.stdout.split()
     require(not heavy, f"listing its components imports {', '.join(heavy)}")
+
+
+@PLUGIN.add(hint="a target is 'package.module:name', and part of what is installed")
+def names_what_can_be_imported(subject: Subject) -> None:
+    """The targets of its commands, and the interfaces and checks of its kinds, can be imported."""
+    record: PluginRecord = subject.component
+    targets = {f"command {command.name!r}": command.target for command in record.commands}
+    targets |= {f"kind {kind.name!r}": kind.interface for kind in record.kinds}
+    targets |= {f"the checks of kind {kind.name!r}": kind.checks for kind in record.kinds if kind.checks}
+    if not targets:
+        raise NotApplicable("it has neither commands nor kinds")
+    for what, target in targets.items():
+        try:
+            resolve_target(target) if isinstance(target, str) else target
+        except Exception as error:
+            raise AssertionError(f"{what}: {target}: {type(error).__name__}: {error}") from error
 
 
 def recipes_are_valid_of(record: PluginRecord, plugins: PluginManager) -> Check:

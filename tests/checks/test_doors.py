@@ -86,7 +86,7 @@ def test_the_command_tells_failures_with_reason_and_hint_and_counts_the_rest(ins
     assert "log_prob is off by" in words
     assert "hint: a constant is missing or wrong in log_prob" in words
     assert "not checked source of_file: needs `file`: give the component `examples`" in words
-    assert "1 failed, 2 not applicable, 1 not checked" in words
+    assert "1 failed, 3 not applicable, 1 not checked" in words
     assert "survives_pickling" not in words
 
 

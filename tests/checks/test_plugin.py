@@ -8,7 +8,7 @@ from checks import mutants_network, mutants_source
 
 import flowkit as fk
 from flowkit.errors import UnknownComponentError
-from flowkit.plugins import KINDS, Component, Kind, PluginManager, Recipe, Registry, hookimpl
+from flowkit.plugins import KINDS, Command, Component, Kind, PluginManager, Recipe, Registry, hookimpl
 from flowkit.testing import CheckList, check_component, check_plugin, require
 from flowkit.testing.declaration import DECLARATION, PLUGIN
 from flowkit.testing.plugin import plugin_cases
@@ -48,7 +48,7 @@ class ForNothing(mutants_network.Right):
         raise ValueError(f"no {len(event_shape)} axes, please")
 
 
-def managed(*components, recipes=(), error=None):
+def managed(*components, recipes=(), commands=(), error=None):
     """A manager of these components alone."""
     module = types.SimpleNamespace()
 
@@ -62,7 +62,12 @@ def managed(*components, recipes=(), error=None):
     def flowkit_recipes():
         return recipes
 
+    @hookimpl
+    def flowkit_commands():
+        return commands
+
     module.flowkit_components, module.flowkit_recipes = flowkit_components, flowkit_recipes
+    module.flowkit_commands = flowkit_commands
     plugins = PluginManager({})
     plugins.add(module, "mine")
     return plugins
@@ -84,6 +89,10 @@ FAULTS = {
     "has_a_summary": (managed(component(summary="")), "it has no summary"),
     "is_the_default_of_known_data": (managed(component(default_for=("imag",))), "did you mean 'image'?"),
     "can_be_made": (managed(component(Demanding, examples=({"file": "a", "scale": -1.0},))), "must not be negative"),
+    "names_what_can_be_imported": (
+        managed(commands=[Command("tell", "nowhere:tell", "Tells.")]),
+        "command 'tell': nowhere",
+    ),
     "recipes_are_valid": (managed(recipes=[Recipe("gone", "checks:gone.yaml")]), "recipe 'gone'"),
 }
 
