@@ -38,6 +38,7 @@ def has_the_dtype_asked_for(subject: Subject) -> None:
 @CHECKS.add(hint="draw from the generator that is passed in: `torch.randn(shape, generator=generator)`")
 def draws_follow_the_generator(subject: Subject) -> None:
     """The same seed gives the same draws, and another seed others."""
+    _require_many_points(subject)
     first, again, other = (_draws(subject, 16, seed) for seed in (1, 1, 2))
     require(torch.equal(first, again), "two generators of one seed give different draws")
     require(not torch.equal(first, other), "generators of different seeds give the same draws")
@@ -46,6 +47,7 @@ def draws_follow_the_generator(subject: Subject) -> None:
 @CHECKS.add(hint="every one of the n draws needs random numbers of its own: draw (n, *event_shape), do not expand one")
 def draws_are_independent(subject: Subject) -> None:
     """Draws of one batch have nothing to do with each other."""
+    _require_many_points(subject)
     x0 = _draws(subject, 2 * MANY, dtype=torch.float64).flatten(1)
     first, second = (part - x0.mean(0) for part in (x0[::2], x0[1::2]))
     products = (first * second).mean(1)
@@ -145,6 +147,13 @@ def density_integrates_to_one(subject: Subject) -> None:
 def _draws(subject: Subject, n: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     x0: Tensor = subject.component.sample(n, subject.event_shape, seeded(seed), dtype=dtype)
     return x0
+
+
+def _require_many_points(subject: Subject) -> None:
+    """A source of tokens may give the mask alone."""
+    x0 = torch.cat([_draws(subject, 16, seed) for seed in (1, 2)])
+    if bool((x0 == x0[0]).all()):
+        raise NotApplicable("all of its draws are the same point")
 
 
 def _require_no_edge(subject: Subject, x: Tensor) -> None:

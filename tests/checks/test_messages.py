@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import flowkit as fk
-from flowkit.testing import check_coupling, check_data, check_path, parametrize_with_checks
+from flowkit.testing import check_coupling, check_data, check_path, check_source, parametrize_with_checks
 
 
 class Dropping(fk.Coupling):
@@ -65,3 +65,18 @@ def test_a_path_of_other_states_than_vectors_is_not_held_to_what_it_does_with_ve
     for name in ("ends_at_the_data", "velocity_is_the_time_derivative_of_the_flow", "does_not_depend_on_the_batch"):
         assert "checked at points of N(0, I), and its points are of norm 1" in reasons[name]
     assert "has_a_docstring" in {outcome.check.name for outcome in report.of("passed")}
+
+
+class Masked(fk.Source):
+    """Every draw is the mask: 1 in the last place."""
+
+    def sample(self, n, event_shape, generator=None, device="cpu", dtype=torch.float32):
+        x0 = torch.zeros((n, *event_shape), device=device, dtype=dtype)
+        x0[:, -1] = 1
+        return x0
+
+
+def test_a_source_of_one_point_is_not_told_to_draw():
+    report = check_source(Masked())
+    names = {outcome.check.name for outcome in report.of("not applicable")}
+    assert {"draws_follow_the_generator", "draws_are_independent"} <= names
