@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -93,12 +94,15 @@ def main() -> None:
 
 
 def _warn_in_words() -> None:
-    """Print flowkit's own warnings as messages, without the line of code that they come from."""
-    shown = warnings.showwarning
+    """Print flowkit's own warnings as messages, without the line of code that they come from; and those of components
+    that are going away, which come from the line of flowkit that makes components.
+    """
+    shown, home = warnings.showwarning, str(Path(__file__).parents[1])
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, FlowkitWarning):
-            shown(message, category, *where, **more)
+    def show(message: Warning | str, category: type[Warning], filename: str, *where: Any, **more: Any) -> None:
+        going = issubclass(category, FutureWarning) and filename.startswith(home)
+        if not (going or issubclass(category, FlowkitWarning)):
+            shown(message, category, filename, *where, **more)
             return
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("[bold yellow]warning:[/] ", end="")

@@ -6,12 +6,19 @@ import shutil
 import subprocess
 import sys
 import time
+import types
+import warnings
 from importlib.metadata import version
 
 import numpy as np
 import pytest
 from command import flowkit
 from safetensors.numpy import load_file
+from typing_extensions import deprecated
+
+import flowkit as fk
+from flowkit.cli.main import _warn_in_words
+from flowkit.plugins import Component, PluginManager, hookimpl
 
 TINY = [
     "network.width=16",
@@ -326,3 +333,20 @@ def test_samples_that_the_disk_has_no_room_for_say_where_and_what_to_do(run, mon
     output = flowkit("sample", "runs/moons", "--out", "many.npy", cwd=run, code=1)
     assert "error: --out many.npy: could not be written ([Errno 28] No space left on device)" in output
     assert "the same command goes on" in output
+
+
+def test_a_component_that_is_going_away_says_so_in_a_line(capsys):
+    @deprecated("old goes in stranger 0.4: use uniform", category=FutureWarning)
+    class Old(fk.TimeSampler):
+        """t ~ U(0, 1)."""
+
+        def sample(self, n, generator=None, device="cpu", dtype=None, path=None):
+            return None
+
+    plugins = PluginManager({})
+    plugins.add(types.SimpleNamespace(flowkit_components=hookimpl(lambda: [Component("time", "old", Old)])), "stranger")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        _warn_in_words()
+        fk.create("time", "old", plugins=plugins)
+    assert capsys.readouterr().err == "warning: old goes in stranger 0.4: use uniform\n"
