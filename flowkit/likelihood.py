@@ -116,7 +116,7 @@ def estimate_log_prob(
     dynamics = _WithDivergence(ODE(model, y=y), x.shape, divergence, noise, gradients)
     with torch.set_grad_enabled(gradients):
         state = torch.cat([flat, flat.new_zeros(len(flat), divergence.estimates)], dim=1)
-        _check_carries_vectors(integrator, state.shape[1], grid[::-1])
+        _check_carries_vectors(integrator, state.shape[1], grid[:-3:-1])
         state = integrator.integrate(dynamics, state, grid[::-1])
         # Backwards, the last columns have become minus the integral from 0 to 1.
         x0, integrals = state[:, : flat.shape[1]], state[:, flat.shape[1] :]
@@ -153,14 +153,14 @@ def _check_integrator(integrator: Integrator) -> None:
         )
 
 
-def _check_carries_vectors(integrator: Integrator, size: int, times: Sequence[float]) -> None:
+def _check_carries_vectors(integrator: Integrator, size: int, step: Sequence[float]) -> None:
     """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere: the state here
-    is the event with more columns, and what became of these would be no integral. It is tried on a constant drift.
+    is the event with more columns, and what became of these would be no integral. A step with a constant drift tells.
     """
     start = torch.full((1, size), 0.5, dtype=torch.float64)
     with torch.no_grad():
-        end = integrator.integrate(_Steady(), start, times)
-    if not torch.allclose(end, start + times[-1] - times[0], atol=1e-6):
+        end = integrator.integrate(_Steady(), start, step)
+    if not torch.allclose(end, start + step[1] - step[0], atol=1e-6):
         raise UnsupportedError(
             f"{type(integrator).__name__} does more to a state than follow the drift, and a likelihood integrates the "
             "divergence in columns beside the state: choose an integrator of vectors, such as a Runge-Kutta method"
