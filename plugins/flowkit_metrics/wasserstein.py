@@ -2,6 +2,8 @@
 
 import math
 
+from torch import Tensor
+
 from flowkit import Batch, Metric
 
 __all__ = ["Wasserstein"]
@@ -33,10 +35,19 @@ class Wasserstein(Metric):
         x, z = (batch.z.detach().cpu().flatten(1).double() for batch in (generated, real))
         if not (x.isfinite().all() and z.isfinite().all()):
             return math.nan
-        cost = cdist(x.numpy(), z.numpy(), "sqeuclidean")
         if len(x) == len(z):
-            rows, columns = linear_sum_assignment(cost)
-            return math.sqrt(cost[rows, columns].mean())
+            _, matched = linear_sum_assignment(cdist(_moved_onto(x, z).numpy(), z.numpy(), "sqeuclidean"))
+            return math.sqrt((x - z[matched]).square().sum(1).mean())
         import ot  # seconds to import, and most comparisons are of equal sizes
 
+        cost = cdist(x.numpy(), z.numpy(), "sqeuclidean")
         return math.sqrt(max(float(ot.emd2([], [], cost, numItermax=MAX_PIVOTS)), 0.0))
+
+
+def _moved_onto(x: Tensor, z: Tensor) -> Tensor:
+    """The points x with the mean and the spread of z, which has the same optimal matching, found several times as fast.
+
+    sum_i |a x_i + b - z_i|^2 is -2 a sum_i <x_i, z_i> but for terms that all matchings share.
+    """
+    offsets, spread = x - x.mean(0), (z - z.mean(0)).norm()
+    return offsets * (spread / offsets.norm() if offsets.norm() > 0 and spread > 0 else 1) + z.mean(0)

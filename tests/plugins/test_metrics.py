@@ -2,7 +2,9 @@
 
 import math
 
+import ot
 import pytest
+import scipy.optimize
 import torch
 from flowkit_data.digits import Digits
 from flowkit_data.eight_gaussians import EightGaussians
@@ -41,6 +43,29 @@ def test_wasserstein_of_a_translation_is_its_length():
     x = normal(100, 2, 3).double()
     by = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
     assert Wasserstein().measure(Batch(x), Batch(x + by)) == pytest.approx(float(by.norm()), rel=1e-12)
+
+
+def test_samples_that_are_far_off_are_matched_as_soon_as_good_ones(monkeypatch):
+    solved = []
+
+    def solve(cost):
+        solved.append(torch.as_tensor(cost))
+        return scipy_solve(cost)
+
+    scipy_solve = scipy.optimize.linear_sum_assignment
+    monkeypatch.setattr(scipy.optimize, "linear_sum_assignment", solve)
+    x, z = torch.randn(2, 50, 3, dtype=torch.float64)
+    for away in (x, x + 100, 0.01 * x + 3):
+        expected = ot.emd2([], [], torch.cdist(away, z).square().numpy()) ** 0.5
+        assert Wasserstein().measure(Batch(away), Batch(z)) == pytest.approx(expected, rel=1e-6)
+    assert torch.allclose(solved[1], solved[0]), "SciPy takes ten times as long where all of x is off"
+    assert torch.allclose(solved[2], solved[0]), "and where x has collapsed"
+
+
+def test_samples_that_are_all_one_point_are_as_far_away_as_the_data_are():
+    z = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
+    assert Wasserstein().measure(Batch(torch.ones(2, 2)), Batch(z)) == pytest.approx(1)
+    assert Wasserstein().measure(Batch(z), Batch(torch.ones(2, 2))) == pytest.approx(1)
 
 
 def test_wasserstein_is_symmetric_and_zero_on_itself_in_any_order():
