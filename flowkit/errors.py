@@ -20,6 +20,7 @@ __all__ = [
     "UnknownComponentError",
     "UnsupportedError",
     "did_you_mean",
+    "require_object",
 ]
 
 
@@ -132,3 +133,13 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A suggestion of the nearest name, ` (did you mean 'heun'?)`, or nothing where none is near."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def require_object(kind: str, value: object, interface: type) -> None:
+    """Refuse a name where a piece that works without a pipeline takes a component.
+
+    Raises:
+        UnsupportedError: `value` is no object of the interface.
+    """
+    if not isinstance(value, interface):
+        raise UnsupportedError(f"{kind} takes an object, as from fk.create({kind!r}, ...); got {value!r}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from .conditions import Condition
 from .divergence import Divergence, ExactDivergence
 from .dynamics import ODE, Dynamics
-from .errors import UnsupportedError
+from .errors import UnsupportedError, require_object
 from .interfaces.integrator import Integrator
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
@@ -101,6 +101,7 @@ def estimate_log_prob(
     gradients: bool = False,
 ) -> LogProb:
     """Like `log_prob`, with the standard error of an estimated divergence."""
+    require_object("source", source, Source)
     _check_integrator(integrator)
     found = path or getattr(model, "path", None)
     grid = _rising(times)
@@ -143,6 +144,7 @@ def bits_per_dim(log_prob: Tensor, event_shape: Sequence[int], spacing: float = 
 
 
 def _check_integrator(integrator: Integrator) -> None:
+    require_object("integrator", integrator, Integrator)
     name = type(integrator).__name__
     if integrator.stochastic:
         raise UnsupportedError(f"{name} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .conditions import Condition
-from .errors import UnsupportedError
+from .errors import UnsupportedError, require_object
 from .interfaces.head import Head
 from .interfaces.path import Path
 from .interfaces.predictor import Predictor
@@ -35,6 +35,8 @@ class Model(nn.Module, Predictor):
 
     def __init__(self, network: nn.Module, head: Head, path: Path, data_mean: Tensor | float = 0.0) -> None:
         super().__init__()
+        require_object("head", head, Head)
+        require_object("path", path, Path)
         self.network, self.head, self.path = network, head, path
         self.register_buffer("data_mean", torch.as_tensor(data_mean, dtype=torch.float32))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .conditions import Condition
 from .dynamics import ODE, SDE, Dynamics
-from .errors import UnsupportedError
+from .errors import UnsupportedError, require_object
 from .interfaces.diffusion import DiffusionCoefficient
 from .interfaces.guidance import Guidance
 from .interfaces.integrator import Integrator
@@ -265,8 +265,17 @@ def sample(
     Examples:
         >>> x = sample(model, torch.randn(1000, 2), integrator=Heun(), steps=50)
     """
-    if not isinstance(integrator, Integrator):
-        raise UnsupportedError(f"integrator takes an object, as from fk.create('integrator', ...); got {integrator!r}")
+    require_object("integrator", integrator, Integrator)
+    for kind, value, interface in (
+        ("path", path, Path),
+        ("diffusion", diffusion, DiffusionCoefficient),
+        ("guidance", guidance, Guidance),
+        ("schedule", schedule, Schedule),
+    ):
+        if value is not None:
+            require_object(kind, value, interface)
+    if isinstance(times, str):
+        raise UnsupportedError(f"times takes numbers or a grid, as from fk.create('grid', ...); got {times!r}")
     if guidance is not None and guidance.needs_condition and y is None:
         name = type(guidance).__name__
         raise UnsupportedError(f"{name} steers by the condition: give y, or leave the guidance out")

@@ -433,6 +433,27 @@ def test_every_schedule_and_head_goes_with_the_sde(tiny, schedule, head):
     assert pipeline.sample(50).isfinite().all()
 
 
-def test_sampling_by_hand_takes_an_integrator_not_its_name():
-    with pytest.raises(fk.UnsupportedError, match=r"integrator takes an object.*got 'heun'"):
-        fk.sample(None, torch.zeros(1, 2), integrator="heun")
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("integrator", "heun"), ("path", "linear"), ("diffusion", "beta"), ("guidance", 2.0), ("schedule", "vp")],
+)
+def test_sampling_by_hand_takes_objects_not_names(kind, name):
+    given = {"integrator": fk.create("integrator", "heun"), kind: name}
+    with pytest.raises(fk.UnsupportedError, match=rf"^{kind} takes an object.*got {name!r}"):
+        fk.sample(None, torch.zeros(1, 2), **given)
+
+
+def test_other_pieces_by_hand_take_objects_not_names():
+    heun, source = fk.create("integrator", "heun"), fk.create("source", "gaussian")
+    head, path = fk.create("head", "velocity"), fk.create("path", "gaussian")
+    network, x = torch.nn.Identity(), torch.zeros(1, 2)
+    with pytest.raises(fk.UnsupportedError, match=r"^times takes numbers or a grid.*got 'karras'"):
+        fk.sample(None, x, integrator=heun, times="karras")
+    with pytest.raises(fk.UnsupportedError, match=r"^integrator takes an object.*got 'heun'"):
+        fk.log_prob(None, x, source=source, integrator="heun", times=[0, 1])
+    with pytest.raises(fk.UnsupportedError, match=r"^source takes an object.*got 'gaussian'"):
+        fk.log_prob(None, x, source="gaussian", integrator=heun, times=[0, 1])
+    with pytest.raises(fk.UnsupportedError, match=r"^head takes an object.*got 'velocity'"):
+        fk.Model(network, "velocity", path)
+    with pytest.raises(fk.UnsupportedError, match=r"^path takes an object.*got 'gaussian'"):
+        fk.Model(network, head, "gaussian")
