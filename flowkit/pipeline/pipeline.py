@@ -223,12 +223,7 @@ class Pipeline:
 
     def load_weights(self, checkpoint: Checkpoint, averaged: bool = True) -> None:
         """Take the averaged weights of a checkpoint, or those in training."""
-        weights = checkpoint.tensors("ema" if averaged else "model")
-        try:
-            self.model.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = _misfit(weights, self.model.state_dict()) or " ".join(str(error).split())
-            raise CheckpointError(f"{checkpoint.folder}: its weights do not fit the network: {reason}") from error
+        checkpoint.load_into(self.model, checkpoint.tensors("ema" if averaged else "model"))
         self.model.eval()
 
     @torch.no_grad()
@@ -505,17 +500,3 @@ class Pipeline:
         if other is not None:
             self._take_weights_of(other)
         self.model.data_mean.copy_(data_mean(self.data, self.normalization))
-
-
-def _misfit(there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:
-    """The first of the weights that a checkpoint and a model do not share, and how many there are."""
-    found = [
-        f"{name} is missing there"
-        if name not in there
-        else f"{name} is not in this network"
-        if name not in here
-        else f"{name} has shape {tuple(there[name].shape)} there and {tuple(here[name].shape)} here"
-        for name in {**here, **there}
-        if name not in there or name not in here or there[name].shape != here[name].shape
-    ]
-    return "" if not found else found[0] + (f", and {len(found) - 1} more differ" if found[1:] else "")

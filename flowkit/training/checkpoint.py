@@ -22,7 +22,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import CheckpointError, FlowkitWarning
 from ..files import save_tensors, sync
@@ -58,6 +58,18 @@ class Checkpoint:
     def step(self) -> int:
         """After how many steps it was written."""
         return int(self.folder.name.removeprefix("step-"))
+
+    def load_into(self, model: nn.Module, weights: Tensors) -> None:
+        """Give a model the weights that were read from here.
+
+        Raises:
+            CheckpointError: They are not those of such a model.
+        """
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = _misfit(weights, model.state_dict()) or " ".join(str(error).split())
+            raise CheckpointError(f"{self.folder}: its weights do not fit the network: {reason}") from error
 
     def tensors(self, name: str, rows: Rows | None = None) -> dict[str, Tensor]:
         """The tensors of one of its files, on the CPU.
@@ -271,3 +283,17 @@ def _separate(tensors: Tensors) -> dict[str, Tensor]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _misfit(there: Tensors, here: Tensors) -> str:
+    """The first of the weights that a checkpoint and a model do not share, and how many there are."""
+    found = [
+        f"{name} is missing there"
+        if name not in there
+        else f"{name} is not in this network"
+        if name not in here
+        else f"{name} has shape {tuple(there[name].shape)} there and {tuple(here[name].shape)} here"
+        for name in {**here, **there}
+        if name not in there or name not in here or there[name].shape != here[name].shape
+    ]
+    return "" if not found else found[0] + (f", and {len(found) - 1} more differ" if found[1:] else "")

@@ -122,7 +122,7 @@ class ResumableState:
             raise ConfigError(f"data: the run was started with other data: {differences}")
         rows = self.sharding.rows if self.sharding else None
         weights = checkpoint.tensors("model", rows)
-        self.model.load_state_dict(self.sharding.whole_weights(weights) if self.sharding else weights)
+        checkpoint.load_into(self.model, self.sharding.whole_weights(weights) if self.sharding else weights)
         averages = checkpoint.tensors("ema", rows)
         for name, average in zip(self.names, self.ema.averages, strict=True):
             average.copy_(averages[name])

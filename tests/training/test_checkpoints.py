@@ -103,6 +103,16 @@ def test_a_checkpoint_of_another_network_is_refused_in_words(run, tmp_path):
         fk.Pipeline.load(run)
 
 
+def test_a_run_whose_configuration_was_edited_is_refused_in_one_short_line(tiny, run):
+    file = run / "config.yaml"
+    file.write_text(file.read_text().replace("width: 16", "width: 8"))
+    misfit = r"fit the network: \S+ has shape \(16, \d+\) there and \(8, \d+\) here, and \d+ more differ$"
+    with pytest.raises(fk.CheckpointError, match=misfit):
+        fk.Pipeline.load(run)
+    with pytest.raises(fk.CheckpointError, match=misfit):
+        tiny.network("mlp", width=8, depth=2).training(steps=30).build().fit(run, resume=True)
+
+
 def state_of(run):
     return (run / "checkpoints/step-00000020/state.json").read_text()
 
