@@ -90,4 +90,7 @@ def _state(run: RunFolder) -> RunState:
 
 def _what(config: Mapping[str, Any]) -> str:
     parts = (config.get(kind) for kind in ("data", "path", "network", "loss"))
-    return ", ".join(str(part.get("name") or part.get("instance")) for part in parts if isinstance(part, Mapping))
+    named = (
+        part.get("name") or str(part.get("instance")).rpartition(":")[2] for part in parts if isinstance(part, Mapping)
+    )
+    return ", ".join(map(str, named))

@@ -153,6 +153,7 @@ def test_a_run_is_resumed_replaced_or_left_alone(run):
     [
         (["train", "moosn"], ["there is no recipe 'moosn'", "did you mean 'moons'", "digits"]),
         (["train", "missing.yaml"], ["missing.yaml: no such file"]),
+        (["train", "network.width=8"], ["'network.width=8': is a setting; a recipe or a configuration file goes"]),
         (["train", "runs/moons"], ["runs/moons: is a run; its configuration is runs/moons/config.yaml"]),
         (["train", "moons", "network=mpl"], ["network:", "did you mean 'mlp'", "unet"]),
         (["train", "moons", "netwrok.width=3"], ["netwrok: no such section", "did you mean 'network'"]),

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 import flowkit as fk
 from flowkit.locks import exclusive
@@ -56,6 +57,13 @@ def test_a_run_whose_configuration_is_damaged_is_listed_as_unreadable(folder, te
     (state,) = fk.list_runs(folder.parent)
     assert (state.path, state.state) == (folder, "unreadable")
     assert "config.yaml" in state.what
+
+
+def test_a_run_on_an_object_is_listed_under_the_name_of_its_class(tmp_path):
+    data = fk.InMemory(torch.randn(32, 2))
+    fk.Pipeline.builder().data(data).training(steps=1, batch_size=8).build().fit(tmp_path / "run")
+    (state,) = fk.list_runs(tmp_path)
+    assert state.what == "InMemory, gaussian, mlp, cfm"
 
 
 @pytest.mark.parametrize("resume", [True, False])
