@@ -35,7 +35,7 @@ class Field(Predictor):
         return (self.function(x, t),)
 
 
-def settings(integrator=None, steps=100):
+def settings(integrator=None, steps=50):
     return {"source": GaussianSource(), "integrator": integrator or RK4(), "times": UniformGrid().times(steps)}
 
 
@@ -44,12 +44,12 @@ def states(*shape):
 
 
 @pytest.mark.parametrize("schedule", ["condot", "cosine"])
-@pytest.mark.parametrize("integrator", [RK4(), Heun(), Midpoint()], ids=type)
-def test_the_log_density_of_a_mixture_is_found_to_a_thousandth(schedule, integrator):
-    """Also far out, 5 deviations from all components; Heun and midpoint err by O(h^2), with h = 1/300 about 1e-4."""
+@pytest.mark.parametrize(("integrator", "steps"), [(RK4(), 50), (Heun(), 200), (Midpoint(), 200)])
+def test_the_log_density_of_a_mixture_is_found_to_a_thousandth(schedule, integrator, steps):
+    """Also far out, 5 deviations from all components; Heun and midpoint err by O(h^2), with h = 1/200 up to 3e-4."""
     oracle = mixture(schedule)
     x = torch.cat([oracle.sample(20, 1.0, seeded()), torch.tensor([[5.0, 5.0], [-6.0, 0.0]], dtype=torch.float64)])
-    found = log_prob(oracle, x, **settings(integrator, steps=300))
+    found = log_prob(oracle, x, **settings(integrator, steps))
     assert found.shape == (22,)
     torch.testing.assert_close(found, oracle.log_prob(x), rtol=0, atol=1e-3)
 

