@@ -1,5 +1,7 @@
 """Data go back to the noise that a pipeline carries to them."""
 
+import functools
+
 import pytest
 import torch
 
@@ -18,14 +20,22 @@ INTEGRATORS = [
 ]
 
 
-def labelled(tiny, path="condot"):
+def labelled(path="condot"):
     return (
-        tiny.data("moons", labels=True)
+        fk.Pipeline.builder()
+        .data("moons", labels=True)
         .path("gaussian", schedule=path)
-        .training(steps=100, condition_dropout=0.2)
+        .network("mlp", width=16, depth=2)
+        .training(steps=100, batch_size=32, warmup_steps=2, condition_dropout=0.2)
         .sampling("rk4", steps=60, grid="log_snr", batch_size=30)
         .build()
     )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Pipelines by their schedule, trained when they are asked for first; tests only sample from them."""
+    return functools.cache(lambda schedule="condot": labelled(schedule).fit(tmp_path_factory.mktemp("run") / "run"))
 
 
 @pytest.mark.parametrize("schedule", ["condot", "ve", "edm", "cosine"])
@@ -34,8 +44,8 @@ def labelled(tiny, path="condot"):
     [{}, {"guidance": {"name": "classifier_free", "scale": 2.0}}, {"grid": {"name": "log_snr", "start": 0.1}}],
     ids=["plain", "guided", "late"],
 )
-def test_what_is_encoded_is_sampled_again(tiny, tmp_path, schedule, sampling):
-    pipeline = labelled(tiny, schedule).fit(tmp_path / "run")
+def test_what_is_encoded_is_sampled_again(trained, schedule, sampling):
+    pipeline = trained(schedule)
     x0 = torch.randn(70, 2, generator=torch.Generator().manual_seed(0))
     x = pipeline.sample(70, 1, x0=x0, **sampling)
     encoded = pipeline.encode(x, 1, **sampling)
@@ -45,8 +55,8 @@ def test_what_is_encoded_is_sampled_again(tiny, tmp_path, schedule, sampling):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_every_ode_integrator_encodes(tiny, tmp_path, integrator):
-    pipeline = labelled(tiny).fit(tmp_path / "run")
+def test_every_ode_integrator_encodes(trained, integrator):
+    pipeline = trained()
     x, cost = pipeline.sample(20, 0), fk.Cost()
     expected = pipeline.encode(x, 0, integrator="dopri5")
     found = pipeline.encode(x, 0, integrator=integrator, steps=200, grid="uniform", cost=cost)
@@ -54,8 +64,8 @@ def test_every_ode_integrator_encodes(tiny, tmp_path, integrator):
     assert cost.evaluations > 0
 
 
-def test_what_cannot_be_encoded_is_refused(tiny):
-    pipeline = labelled(tiny)
+def test_what_cannot_be_encoded_is_refused():
+    pipeline = labelled()
     with pytest.raises(fk.UnsupportedError, match="EulerMaruyama draws noise, and encoding follows the ODE"):
         pipeline.encode(torch.zeros(1, 2), 0, integrator="euler_maruyama")
     with pytest.raises(fk.UnsupportedError, match=r"depends on the label: give y \(-1: none\)"):
