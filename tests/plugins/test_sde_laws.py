@@ -12,7 +12,7 @@ from itertools import product
 
 import pytest
 import torch
-from brownian import IntegratedBrownian
+from brownian import IntegratedBrownian, Replay
 from flowkit_sde.coefficients import CallableDiffusion, ConstantDiffusion
 from flowkit_sde.srk import SRK
 from oracles import SCHEDULES, GaussianMixture, seeded
@@ -93,6 +93,13 @@ class Scaled(SDE):
         return velocity + self.factor * self.diffusion(t) ** 2 / 2 * score
 
 
+@functools.cache
+def noise(steps, merged):
+    """What SRK draws in so many steps, two draws in each: drawn once, for they cost as much as all that follows."""
+    path = IntegratedBrownian(2, COUNT, merged)
+    return [path.draw(lambda n, g: torch.randn(n, 1, generator=g, dtype=torch.float64)) for _ in range(2 * steps)]
+
+
 def solve(schedule, diffusion, steps, merged, factor=None):
     """The samples at the times `AT`, from the exact p_0, each number of steps along the same Brownian paths."""
     model, path = TwoGaussians(schedule), PATH[schedule]
@@ -102,7 +109,7 @@ def solve(schedule, diffusion, steps, merged, factor=None):
     sde.factor = factor
     x0 = mixture(schedule).sample(COUNT, 0.0, seeded(1))
     grid = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    states = SRK().trajectory(sde, x0, grid, IntegratedBrownian(2, COUNT, merged))
+    states = SRK().trajectory(sde, x0, grid, Replay(*noise(steps, merged)))
     return [x.flatten().sort().values for i, x in enumerate(states) if i and i % (steps // len(AT)) == 0]
 
 
