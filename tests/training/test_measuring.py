@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -24,9 +25,11 @@ def seen(folder):
     }
 
 
-@pytest.mark.parametrize("sampling", [{}, {"compile": True}])
-def test_the_averages_are_measured_and_training_ends_with_the_same_bits(tiny, tmp_path, sampling):
-    tiny.sampling("euler", **sampling)
+@pytest.mark.parametrize("backend", [None, "eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_the_averages_are_measured_and_training_ends_with_the_same_bits(tiny, tmp_path, monkeypatch, backend):
+    """Of a network as it is, of one that is traced, and of one that is compiled, which takes seconds."""
+    tiny.sampling("euler", compile=backend is not None)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     plain = weights(tiny.build().fit(tmp_path / "plain"))
     assert torch.equal(weights(tiny.evaluation(every=10).build().fit(tmp_path / "run")), plain)
     assert list(seen(tmp_path / "run")) == [10, 20]
