@@ -277,8 +277,8 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
 def test_a_config_file_trains_and_a_broken_one_is_named(tmp_path):
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(200, 3)).astype("float32"))
     (tmp_path / "my.yaml").write_text(
-        "data: {name: array, path: points.npy}\ntraining: {steps: 10, batch_size: 16}\n"
-        "evaluation: {samples: 32, repeats: 1}\n"
+        "data: {name: array, path: points.npy}\nnetwork: {width: 16}\ntraining: {steps: 10, batch_size: 16}\n"
+        "sampling: {steps: 4}\nevaluation: {samples: 32, repeats: 1}\n"
     )
     flowkit("train", "my.yaml", cwd=tmp_path)
     assert (tmp_path / "runs/my/samples.png").exists()

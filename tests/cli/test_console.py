@@ -7,7 +7,8 @@ import sys
 import pytest
 from command import flowkit
 
-SMALL = ["moons", "network.width=16", "training.steps=400", "training.warmup_steps=10", "--no-report", "--out", "run"]
+QUICK = ["training.steps=100", "training.batch_size=32", "training.log_every=5", "training.warmup_steps=10"]
+SMALL = ["moons", "network.width=16", *QUICK, "--no-report", "--out", "run"]
 TRAIN = [sys.executable, "-m", "flowkit", "train", *SMALL]
 
 
@@ -16,7 +17,7 @@ def test_training_goes_on_where_its_output_has_no_room(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(TRAIN, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "run/checkpoints/step-00000400").is_dir()
+    assert (tmp_path / "run/checkpoints/step-00000100").is_dir()
 
 
 def test_training_goes_on_when_the_reader_of_its_output_has_gone(tmp_path):
@@ -24,7 +25,7 @@ def test_training_goes_on_when_the_reader_of_its_output_has_gone(tmp_path):
     assert process.stdout.readline().startswith("moons: ")
     process.stdout.close()
     assert (process.wait(), process.stderr.read()) == (0, "")
-    assert (tmp_path / "run/checkpoints/step-00000400").is_dir()
+    assert (tmp_path / "run/checkpoints/step-00000100").is_dir()
 
 
 def test_a_run_that_is_hardly_more_than_its_warm_up_is_noted(tmp_path):
