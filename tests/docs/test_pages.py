@@ -39,6 +39,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (?P<name>[\w/.-]+\.(?:py|toml|yaml))\b")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]\d+)?")
+LONG = ("flow-matching", "likelihood", "report", "score-matching", "speed", "writing-a-plugin")
+"""Pages that train for seconds, with what other tests cover piece by piece; the README and the quickstart are none."""
 UNTRIED = ("pip", "pytest", "python", "cd", "mkdocs", "accelerate", "ACCELERATE_USE_CPU=true")
 """Programs of bash blocks that are not run; what they pass to flowkit is still checked."""
 QUICK = {
@@ -199,13 +201,17 @@ def folder(tmp_path, monkeypatch):
     installed_plugins.cache_clear()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else []) for page in PAGES],
+)
 def test_a_page_runs_from_top_to_bottom(page, folder):
     run = PageRun()
     for block in blocks(page):
         run.run(block)
 
 
+@pytest.mark.slow
 def test_the_example_package_of_the_plugin_page_passes_its_own_tests(folder):
     run = PageRun()
     files = [block for block in blocks(ROOT / "docs/writing-a-plugin.md") if block.file]

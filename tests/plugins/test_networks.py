@@ -142,7 +142,11 @@ def test_settings_can_be_read_back(name):
     assert {key: getattr(network, key) for key in given} == given
 
 
-@every_network
+DEEP = "unet, two blocks, three levels"
+"""More of what other networks have: it takes as long to trace as all of them."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == DEEP else []) for n in NETWORKS])
 def test_it_compiles_in_one_graph(name):
     network = build(name, num_classes=CLASSES)
     x, t, y = inputs(network)
