@@ -51,6 +51,7 @@ def site(package, tmp_path_factory):
     return site
 
 
+@pytest.mark.slow
 def test_it_is_listed_as_a_plugin_of_its_own(site, package, tmp_path):
     listed = python(site, "-m", "flowkit", "plugins", cwd=tmp_path)
     assert re.search(rf"^{package}:\w+ +0\.1\.0 +ok ", listed, re.MULTILINE)
