@@ -145,6 +145,7 @@ def test_it_trains_from_yaml(flowkit, tmp_path):
     assert "turns: 0.5" in (tmp_path / "runs/mine/config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_it_trains_from_python(stranger, tmp_path):
     code = """
         import flowkit as fk
@@ -181,6 +182,7 @@ def test_a_run_names_the_package_that_is_no_longer_there(stranger, run, tmp_path
     assert "pip install 'flowkit-spiral==0.1.0'" in output
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_reported_and_harms_nobody(stranger, tmp_path):
     write_package(README.read_text().replace("flowkit-spiral", "flowkit-broken"), tmp_path / "package")
     source = tmp_path / "package"
