@@ -44,7 +44,9 @@ def states(*shape):
 
 
 @pytest.mark.parametrize("schedule", ["condot", "cosine"])
-@pytest.mark.parametrize(("integrator", "steps"), [(RK4(), 50), (Heun(), 200), (Midpoint(), 200)])
+@pytest.mark.parametrize(
+    ("integrator", "steps"), [(RK4(), 50), (Heun(), 200), (Midpoint(), 200)], ids=["RK4", "Heun", "Midpoint"]
+)
 def test_the_log_density_of_a_mixture_is_found_to_a_thousandth(schedule, integrator, steps):
     """Also far out, 5 deviations from all components; Heun and midpoint err by O(h^2), with h = 1/200 up to 3e-4."""
     oracle = mixture(schedule)
