@@ -59,7 +59,7 @@ class ResumableState:
     ) -> None:
         self.model, self.loss, self.update, self.ema = model, loss, update, ema
         self.pairs, self.generator, self.accelerator, self.facts = pairs, generator, accelerator, dict(facts)
-        self.stepping, self.sharding = stepping, sharding
+        self.stepping, self.sharding, self._network = stepping, sharding, model.network
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(trained), list(trained.values())
 
@@ -152,9 +152,8 @@ class ResumableState:
 
     def _weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the model by name, the network's without what Accelerate wraps around it."""
-        network = self.accelerator.unwrap_model(self.model.network)
         own = {n: v for n, v in self.model.state_dict(keep_vars=True).items() if not n.startswith("network.")}
-        return own | {f"network.{name}": value for name, value in network.state_dict(keep_vars=True).items()}
+        return own | {f"network.{name}": value for name, value in self._network.state_dict(keep_vars=True).items()}
 
     def _optimizer_state(self) -> dict[str, Tensor]:
         kept = zip(self.names, self.parameters, self.update.state(), strict=True)

@@ -47,7 +47,7 @@ from .losses import Losses
 from .pairs import Pairs
 from .state import ResumableState
 from .stepping import Stepping
-from .update import AcceleratedUpdate, FusedUpdate, Update
+from .update import AcceleratedUpdate, FusedUpdate, Update, wraps_nothing
 from .writer import CheckpointWriter
 
 if TYPE_CHECKING:
@@ -217,7 +217,9 @@ class Trainer:
         self.model.eval()
 
     def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
-        if self.sharding is None:
+        if wraps_nothing(self.accelerator):
+            self.model.network = self._network
+        elif self.sharding is None:
             self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         elif error is None or isinstance(error, TrainingInterrupted):  # else other processes may have gone
             self.sharding.join()

@@ -5,17 +5,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import DynamoBackend
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-__all__ = ["AcceleratedUpdate", "FusedUpdate", "Update"]
+__all__ = ["AcceleratedUpdate", "FusedUpdate", "Update", "wraps_nothing"]
+
 
 Row = tuple[Tensor, Tensor, Tensor, Tensor]
 """A parameter, its mean gradient, its mean square, its number of steps."""
 
 _KEPT = ("exp_avg", "exp_avg_sq", "step")
 """What AdamW keeps for a parameter, by its names."""
+
+
+def wraps_nothing(accelerator: Accelerator) -> bool:
+    """Whether Accelerate would give a network back as it is.
+
+    To find that out itself, it imports what only other launches need, which takes longer than many a first step.
+    """
+    compiles = accelerator.state.dynamo_plugin.backend is not DynamoBackend.NO
+    return not compiles and accelerator.distributed_type is DistributedType.NO and accelerator.mixed_precision == "no"
 
 
 class Update(ABC):
@@ -32,6 +43,8 @@ class Update(ABC):
 
     def prepare(self, accelerator: Accelerator, network: nn.Module) -> nn.Module:
         """What Accelerate wraps around the network."""
+        if wraps_nothing(accelerator):
+            return network
         wrapped: nn.Module = accelerator.prepare(network)
         return wrapped
 
