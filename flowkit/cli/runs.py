@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..pipeline.runs import RunState, list_runs
+from .show import value_text
 from .tables import table
 
 __all__ = ["runs"]
@@ -24,20 +25,25 @@ def runs(folder: Annotated[Path, typer.Argument(help="The folder that runs are i
     if not found:
         console.print(f"no run in {folder}")
         return
-    rows = table("run", "state", "step", "loss", "last written", "what")
+    rows = table("run", "state", "step", "loss", "metric", "last written", "what")
     for run in found:
         rows.add_row(
             escape(str(run.path)),
             f"[{_COLORS[run.state]}]{run.state}[/]",
             f"{run.step}/{run.steps}" if run.steps else "",
             "" if run.loss is None else f"{run.loss:.4g}",
+            escape(run.metric),
             _ago(run.seen),
-            escape(run.what),
+            escape("; ".join(filter(None, (run.what, _settings(run))))),
         )
     console.print(rows)
     for run in found:
         if run.state == "stopped":
             console.print(f"go on with: {_again(run)}")
+
+
+def _settings(run: RunState) -> str:
+    return ", ".join(f"{name}={value_text(value)}" for name, value in run.settings.items())
 
 
 def _again(run: RunState) -> str:

@@ -20,7 +20,7 @@ from .tables import table
 if TYPE_CHECKING:
     from ..config.form import Form
 
-__all__ = ["component_rows", "section_rows", "show"]
+__all__ = ["component_rows", "section_rows", "show", "value_text"]
 
 
 def show(
@@ -187,7 +187,7 @@ def _settings(form: "Form", registry: Registry) -> Iterator[tuple[str, str, str]
         hint: Any = field.annotation
         if field.metadata:
             hint = Annotated[hint, *field.metadata]
-        yield name, type_text(hint), "required" if field.is_required() else _value(field.get_default())
+        yield name, type_text(hint), "required" if field.is_required() else value_text(field.get_default())
 
 
 def _default(value: Any, kind: str, registry: Registry) -> str:
@@ -199,10 +199,10 @@ def _default(value: Any, kind: str, registry: Registry) -> str:
     return entry.component.name if entry else type(value).__name__
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as a configuration writes it."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(value_text, value))}]"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -217,7 +217,7 @@ def type_text(hint: Any) -> str:
         limits = ", ".join(_limits(hint.__metadata__))
         return f"{type_text(arguments[0])} ({limits})" if limits else type_text(arguments[0])
     if origin is Literal:
-        return " | ".join(map(_value, arguments))
+        return " | ".join(map(value_text, arguments))
     if origin in (typing.Union, types.UnionType):
         return " | ".join(type_text(argument) for argument in arguments)
     if arguments:

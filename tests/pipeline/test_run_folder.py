@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from command import flowkit
 
 import flowkit as fk
 from flowkit.locks import exclusive
@@ -64,6 +65,22 @@ def test_a_run_on_an_object_is_listed_under_the_name_of_its_class(tmp_path):
     fk.Pipeline.builder().data(data).training(steps=1, batch_size=8).build().fit(tmp_path / "run")
     (state,) = fk.list_runs(tmp_path)
     assert state.what == "InMemory, gaussian, mlp, cfm"
+
+
+def test_runs_of_the_same_parts_are_told_apart_by_their_settings_and_metrics(tmp_path):
+    for name, settings in {"a": {}, "b": {"learning_rate": 0.5}, "c": {"seed": 7}}.items():
+        pipeline(**settings).fit(tmp_path / name)
+    pipeline().fit(tmp_path / "other")
+    (tmp_path / "a/evaluation.json").write_text('{"metrics": [{"metric": "2-Wasserstein", "value": 0.12345678}]}')
+    (tmp_path / "b/evaluation.json").write_text('{"metrics": [{"metric": "2-Wasserstein", "value": null}]}')
+    rate = pipeline().config["training"]["learning_rate"]
+    a, b, c, other = fk.list_runs(tmp_path)
+    assert list(a.settings.items()) == [("training.learning_rate", rate), ("training.seed", 0)]
+    assert b.settings == {"training.learning_rate": 0.5, "training.seed": 0}
+    assert c.settings == {"training.learning_rate": rate, "training.seed": 7}
+    assert other.settings == a.settings
+    assert [run.metric for run in (a, b, c)] == ["2-Wasserstein 0.1235", "", ""]
+    assert "training.learning_rate=0.5, training.seed=0" in flowkit("runs", ".", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("resume", [True, False])
