@@ -147,7 +147,7 @@ def _check_integrator(integrator: Integrator) -> None:
     require_object("integrator", integrator, Integrator)
     name = type(integrator).__name__
     if integrator.stochastic:
-        raise UnsupportedError(f"{name} solves an SDE, and a likelihood follows the ODE: choose an ODE integrator")
+        raise UnsupportedError(f"{name} draws noise, and a likelihood follows the ODE: choose an ODE integrator")
     if needed := [quantity.value for quantity in integrator.needs if quantity is not Quantity.VELOCITY]:
         raise UnsupportedError(
             f"{name} needs the {' and the '.join(needed)}, and a likelihood follows the velocity and its divergence: "

@@ -141,7 +141,7 @@ def test_a_model_with_weights_has_a_density_and_no_gradients(dtype):
 
 
 def test_an_sde_integrator_is_refused():
-    with pytest.raises(UnsupportedError, match="EulerMaruyama solves an SDE, and a likelihood follows the ODE"):
+    with pytest.raises(UnsupportedError, match="EulerMaruyama draws noise, and a likelihood follows the ODE"):
         log_prob(mixture(), states(2, 2), **settings(EulerMaruyama()))
 
 
