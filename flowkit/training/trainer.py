@@ -2,7 +2,6 @@
 
 import math
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -44,6 +43,7 @@ from .gradient import Gradient
 from .hooks import TrainingHooks
 from .interrupt import ENOUGH, Agreement, Interrupt
 from .losses import Losses
+from .pace import Pace
 from .pairs import Pairs
 from .state import ResumableState
 from .stepping import Stepping
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
-_PROGRESS_SECONDS = 0.25
 _UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -230,34 +229,18 @@ class Trainer:
     def _loop(self, state: TrainingState, interrupt: Interrupt) -> None:
         settings = self.settings
         self.model.train()
-        logged_at, logged_step = time.perf_counter(), self.step
-        shown_at = logged_at
-        agreement = Agreement(self.accelerator, settings.log_every, self.step)
+        pace, agreement = Pace(self.step), Agreement(self.accelerator, settings.log_every, self.step)
         while self.step < settings.steps:
             loss = self._train_step(*next(self.pairs))
             self.losses.add(loss)
             self.step += 1
             self.hooks.step_ended(self.step, loss, self._rate)
             last = self.step == settings.steps
-            now = time.perf_counter()
             logging = last or self.step % settings.log_every == 0
             if logging:
-                self._fetch_losses()
-                state.losses = self.losses.take()
-                state.steps_per_second = (self.step - logged_step) / (now - logged_at)
-                with self._together():
-                    self._tell("logged", state)
-                logged_at, logged_step = now, self.step
-            failure: Exception | None = None  # of a metric: raised once this step is saved
-            if self._measure is not None and self._measure_every and self.step % self._measure_every == 0:
-                began = time.perf_counter()
-                try:
-                    self._evaluate(state, self._measure)
-                except Exception as error:
-                    failure = error
-                logged_at += time.perf_counter() - began
-            if now - shown_at > _PROGRESS_SECONDS:
-                shown_at = now
+                self._log(state, pace)
+            failure = self._measured(state, pace)
+            if pace.asks_for_a_sign():
                 self._tell("progressed", state)
             wanted = ENOUGH if state.stopped_because is not None else interrupt.signal or 0
             stopped = 0 if last else agreement.signal(self.step, wanted)
@@ -277,6 +260,25 @@ class Trainer:
                     f"stopped at step {self.step} of {settings.steps}; {self._checkpoint} holds everything to go on",
                     stopped,
                 )
+
+    def _log(self, state: TrainingState, pace: Pace) -> None:
+        """Tell the losses since the last time."""
+        state.steps_per_second = pace.steps_per_second(self.step)
+        self._fetch_losses()
+        state.losses = self.losses.take()
+        with self._together():
+            self._tell("logged", state)
+
+    def _measured(self, state: TrainingState, pace: Pace) -> Exception | None:
+        """Measure, if it is time to. What fails in it is given back, to be raised when this step is saved."""
+        if self._measure is None or not self._measure_every or self.step % self._measure_every:
+            return None
+        try:
+            with pace.halted():
+                self._evaluate(state, self._measure)
+        except Exception as error:
+            return error
+        return None
 
     def _evaluate(self, state: TrainingState, measure: Callable[[], "Sequence[Evaluation]"]) -> None:
         """Measure samples of the averages, and go on as if nothing had been."""

@@ -232,7 +232,7 @@ def test_runs_are_listed_with_how_they_stand(tiny, tmp_path):
 
 def test_slow_steps_give_signs_of_life_that_are_no_losses(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("flowkit.pipeline.run.HEARTBEAT_SECONDS", 0)
-    monkeypatch.setattr("flowkit.training.trainer._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("flowkit.training.pace._SIGN_SECONDS", 0)
     tiny.build().fit(tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
     assert any("loss" not in line for line in lines)

@@ -63,7 +63,7 @@ def test_a_callback_ends_training_by_a_metric(tiny, tmp_path):
 def test_time_that_measuring_takes_is_none_of_the_steps(tiny, tmp_path, monkeypatch):
     hours = [0.0]
     clock = time.perf_counter
-    monkeypatch.setattr("flowkit.training.trainer.time.perf_counter", lambda: clock() + 3600 * hours[0])
+    monkeypatch.setattr("flowkit.training.pace.time.perf_counter", lambda: clock() + 3600 * hours[0])
 
     def measure(self):
         hours[0] += 1

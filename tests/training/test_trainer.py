@@ -167,7 +167,7 @@ def test_a_callback_ends_training_and_the_run_goes_on_as_if_it_had_not(tiny, tmp
 
 @pytest.mark.parametrize("event", ["training_started", "progressed", "checkpoint_saved"])
 def test_a_callback_ends_training_whenever_it_is_called(tiny, tmp_path, monkeypatch, event):
-    monkeypatch.setattr("flowkit.training.trainer._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("flowkit.training.pace._SIGN_SECONDS", 0)
     callback = fk.Callback()
     setattr(callback, event, lambda state, *_: state.stop("that will do"))
     steps = 10**6  # many more than are done while a checkpoint is written
