@@ -70,7 +70,7 @@ def likelihood(
     console.print(f"log density of {len(found.value)} data points: {_mean(found.value)} nats")
     if probes > 1:
         off = (found.standard_error.square().sum().sqrt() / len(found.value)).item()
-        console.print(f"of which +- {off:.2g} from estimating the divergence")
+        console.print(f"of which ± {off:.2g} from estimating the divergence")
     if spacing is not None:
         console.print(f"bits per dimension: {_mean(bits_per_dim(found.value, pipeline.spec.event_shape, spacing))}")
 
@@ -103,4 +103,4 @@ def _divergence(probes: int, rank: int | None) -> "Divergence":
 def _mean(values: "Tensor") -> str:
     """With its standard error, which what the divergence is off by is part of."""
     values = values.double()
-    return f"{values.mean().item():.4f} +- {(values.std() / len(values) ** 0.5).item():.2g}"
+    return f"{values.mean().item():.4f} ± {(values.std() / len(values) ** 0.5).item():.2g}"

@@ -1,5 +1,6 @@
 """The `flowkit` command."""
 
+import io
 import logging
 import sys
 import traceback
@@ -79,6 +80,8 @@ def main() -> None:
         _log_everything()
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
     _warn_in_words()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ± is no reason to lose what was done
     try:
         app()
     except FlowkitError as error:

@@ -233,6 +233,11 @@ def test_what_needs_no_torch_imports_none(arguments, tmp_path):
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
 
+def test_a_terminal_that_lacks_a_letter_is_no_reason_to_fail(run):
+    arguments = ["evaluate", "runs/moons", "evaluation.samples=16", "evaluation.repeats=2"]
+    assert "2-Wasserstein" in in_a_process(*arguments, cwd=run, PYTHONIOENCODING="ascii")  # and ± beside it
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "flowkit", "train", "moosn", "--debug"], cwd=tmp_path, capture_output=True, text=True

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 
 def figures(output, what):
     """A mean and its standard error."""
-    return tuple(map(float, re.search(rf"{what}: (\S+) \+- (\S+)", output).groups()))
+    return tuple(map(float, re.search(rf"{what}: (\S+) ± (\S+)", output).groups()))
 
 
 def test_the_mean_log_density_of_points_of_the_data_is_told_with_its_standard_error(run):
@@ -59,7 +59,7 @@ def test_an_estimated_divergence_gives_the_same_within_its_error(tmp_path, optio
     arguments = ["likelihood", "six", "-n", 400, "--integrator", "rk4", "--steps", 8]
     exact, _ = figures(flowkit(*arguments, cwd=tmp_path), "points")
     output = flowkit(*arguments, *options, cwd=tmp_path)
-    off = float(re.search(r"of which \+- (\S+) from", output).group(1))
+    off = float(re.search(r"of which ± (\S+) from", output).group(1))
     assert off > 0
     assert abs(figures(output, "points")[0] - exact) < 4 * off
 
