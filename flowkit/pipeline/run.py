@@ -85,7 +85,10 @@ class RunFolder:
         """
         if resume and overwrite:
             raise RunExistsError("resume and overwrite exclude each other")
-        is_run = self.config_file.is_file()
+        try:
+            is_run = self.config_file.is_file()
+        except OSError as error:  # a name that is too long
+            raise ConfigError(f"{self.path}: cannot be a run folder ({error.strerror})") from None
         if resume and not is_run:
             raise RunExistsError(f"{self.path}: there is no run to resume here")
         if self.path.exists() and not self.path.is_dir():

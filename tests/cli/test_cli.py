@@ -199,6 +199,7 @@ def test_a_mistake_gets_one_clear_message(run, arguments, words):
     [
         (["sample", "runs/moons"], "/proc/x.npy"),
         (["train", "moons"], "/proc/x"),
+        (["train", "moons"], "x" * 300),
         (["report", "runs/moons"], "/proc/x.html"),
         (["profile", "moons"], "/proc/x"),
         (["profile", "moons"], "runs/moons/config.yaml"),
