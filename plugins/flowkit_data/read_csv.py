@@ -58,8 +58,7 @@ def read_csv(path: Path, labels: str | None, columns: Sequence[str] | None) -> C
         parsed = _parse(cells_of[position])
         if isinstance(parsed, int):
             raise DataError(
-                f"{path}: line {lines[parsed]}, column {names[position]!r}: "
-                f"{cells_of[position][parsed]!r} is not a number, such as -0.5 or 1e3"
+                f"{path}: line {lines[parsed]}, column {names[position]!r}: {_not_a_number(cells_of[position], parsed)}"
             )
         numbers.append(parsed)
     return Contents(
@@ -105,6 +104,13 @@ def _is_header(cells: Sequence[str], wanted: Sequence[str]) -> bool:
     if not any(map(_is_number, cells)) or (counted and len(cells) > 1):
         return True
     return bool(wanted) and all(name in cells and not _is_number(name) for name in wanted)
+
+
+def _not_a_number(cells: Sequence[str], position: int) -> str:
+    if cells[position]:
+        return f"{cells[position]!r} is not a number, such as -0.5 or 1e3"
+    empty = sum(not cell for cell in cells)
+    return f"the cell is empty; {empty} of {len(cells)} are: fill them, drop their rows, or choose other columns"
 
 
 def _is_number(cell: str) -> bool:

@@ -361,7 +361,7 @@ def test_a_header_that_is_partly_numbers_is_known_by_the_names_asked_for(tmp_pat
         ("a,b\n1,2\n\n3\n", {}, ["line 4", "1 cells"]),
         ("a,b\n1,2\n3,4,5\n", {}, ["line 3", "3 cells"]),
         ("a,b\n1,2\n3,x4\n", {}, ["line 3", "column 'b'", "'x4'"]),
-        ("a,b\n1,2\n3,\n", {}, ["line 3", "column 'b'", "''"]),
+        ("a,b\n1,2\n3,\n5,\n", {}, ["line 3, column 'b': the cell is empty; 2 of 3 are: fill them"]),
         ("1,2\n,4\n", {}, ["line 2", "column '0'"]),
         (",2\n3,4\n", {}, ["line 1", "column '0'"]),
         ("a;b\n1,5;2\n2,5;3\n", {}, ["line 2", "'1,5'"]),
