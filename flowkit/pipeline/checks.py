@@ -86,7 +86,7 @@ def check_alike(known: DataSpec, found: DataSpec) -> None:
         )
     if found.class_names and known.class_names and found.class_names != known.class_names:
         names, learned = ", ".join(found.class_names), ", ".join(known.class_names)
-        raise ConfigError(f"data: their classes are {names}, and those of the run {learned}: each class by its number")
+        raise ConfigError(f"data: their classes are {names}, and those of the run {learned}")
     if known.num_classes is not None and (found.num_classes or 0) > known.num_classes:
         raise ConfigError(f"data: have {found.num_classes} classes, and the run {known.num_classes}")
 

@@ -33,6 +33,7 @@ from .arguments import Labels, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
 from .checks import check_alike, check_parts
+from .classes import in_classes_of
 from .compiled import CompiledModel, compiled
 from .draws import Draws, NotFinite
 from .facts import data_mean, from_facts
@@ -113,6 +114,7 @@ class Pipeline:
         """
         data: DataSource = build(self._config.components["data"], self._registry, "data")
         if self._known is not None:
+            data = in_classes_of(self._known, data)
             check_alike(self._known, data.spec)
         return data
 

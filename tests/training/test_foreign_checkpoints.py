@@ -111,7 +111,18 @@ def test_other_labels_or_x0_of_the_same_points_are_refused(change, tmp_path):
     of(before, 15).fit(tmp_path / "run", resume=True)
 
 
-def test_classes_in_another_order_are_refused_in_training_and_where_a_run_is_measured(tmp_path):
+def test_points_held_out_may_lack_classes_which_keep_the_numbers_of_the_run(tmp_path):
+    z, y = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 3
+    pipeline(data=fk.InMemory(z, y, class_names=["a", "b", "c"])).fit(tmp_path / "run")
+    names = ["c", "a"]
+    loaded = fk.Pipeline.load(tmp_path / "run", data=fk.InMemory(z[:20], y[:20] % 2, class_names=names))
+    batch = loaded.data.take(torch.arange(20))
+    assert [loaded.spec.class_names[label] for label in batch.y] == [names[label] for label in y[:20] % 2]
+    assert torch.equal(batch.z, z[:20])
+    assert loaded.data.spec == loaded.spec
+
+
+def test_other_classes_are_refused_in_training_and_where_a_run_is_measured(tmp_path):
     z, y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
     pipeline(data=fk.InMemory(z, y, class_names=["a", "b"])).fit(tmp_path / "run")
     renamed = fk.InMemory(z, y, class_names=["b", "c"])
