@@ -126,6 +126,16 @@ class PluginManager:
         self._registry = None
         return record
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PluginManager":
+        """Itself: what is installed is one, also for the copy of a pipeline."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: the plugins that are installed there."""
+        if self is not installed_plugins():
+            raise TypeError("plugins of your own cannot be pickled: load the run where it is needed (Pipeline.load)")
+        return installed_plugins, ()
+
     @property
     def registry(self) -> Registry:
         """The components of all plugins that loaded."""

@@ -1,7 +1,9 @@
 """Pipelines: parts that fit, samples that repeat, configurations that round-trip."""
 
+import copy
 import dataclasses
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import nn
 
 import flowkit as fk
 from flowkit.config.files import write_yaml
+from flowkit.plugins import PluginManager
 
 
 @pytest.fixture
@@ -295,6 +298,22 @@ def test_labels_are_checked(tiny, tmp_path):
     for wrong in ("1", ["a", "b", "c"]):
         with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
             unnamed.labels(3, wrong)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pipeline: pickle.loads(pickle.dumps(pipeline))])
+def test_a_copy_of_a_pipeline_gives_the_same_samples_and_goes_its_own_way(trained, tmp_path, copied):
+    x, other = trained.sample(10), copied(trained)
+    assert torch.equal(other.sample(10), x)
+    other.model.network.load_state_dict({k: v + 1 for k, v in other.model.network.state_dict().items()})
+    assert not torch.equal(other.sample(10), x)
+    assert torch.equal(trained.sample(10), x)
+    assert torch.equal(other.fit(tmp_path / "again").sample(10), x)
+
+
+def test_plugins_of_ones_own_are_not_pickled(tiny):
+    pipeline = fk.Pipeline.builder(PluginManager.discover()).from_config(tiny.build().config).build()
+    with pytest.raises(TypeError, match=r"load the run where it is needed \(Pipeline.load\)"):
+        pickle.dumps(pipeline)
 
 
 def test_classes_are_asked_for_by_name_or_by_index(tiny):
