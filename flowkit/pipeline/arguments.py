@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..interfaces.callback import Callback
 from ..interfaces.data import DataSpec
 
-__all__ = ["Labels", "read_labels", "room_for", "whole_number"]
+__all__ = ["Labels", "check_callbacks", "read_labels", "room_for", "whole_number"]
 
 Labels = int | str | Sequence[int] | Sequence[str] | Tensor
 """Class indices, or the names of classes."""
@@ -31,6 +32,16 @@ def whole_number(what: str, value: Any) -> int:
     if number < 0:
         raise ConfigError(f"{what} should be a whole number of at least 0; got {value!r}")
     return number
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Refuse what is no list of callbacks before a folder is touched: what a run replaces is lost by then.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    if not isinstance(callbacks, Sequence) or not all(isinstance(callback, Callback) for callback in callbacks):
+        raise ConfigError(f"callbacks should be a list of objects, such as [fk.ProgressBar()]; got {callbacks!r}")
 
 
 def read_labels(n: int, y: Labels | None, spec: DataSpec) -> Tensor | None:
@@ -54,15 +65,20 @@ def read_labels(n: int, y: Labels | None, spec: DataSpec) -> Tensor | None:
     try:
         labels = torch.as_tensor(_without_names(y, spec.class_names))
     except (TypeError, ValueError, RuntimeError):
-        raise ConfigError(f"labels should be whole numbers; got {y!r}") from None
+        raise ConfigError(f"{_wanted(spec)}; got {y!r}") from None
     if labels.is_floating_point():
-        raise ConfigError(f"labels should be whole numbers; got {y!r}")
+        raise ConfigError(f"{_wanted(spec)}; got {y!r}")
     labels = labels.long().expand(n) if labels.ndim == 0 else labels.long()
     if labels.shape != (n,):
         raise ConfigError(f"{n} samples need {n} labels or one; got {tuple(labels.shape)}")
     if bool(((labels < -1) | (labels >= classes)).any()):
         raise ConfigError(f"labels go from 0 to {classes - 1} (-1: none); got {labels.unique().tolist()}")
     return labels
+
+
+def _wanted(spec: DataSpec) -> str:
+    names = f", or names of classes ({', '.join(spec.class_names)})" if spec.class_names else ""
+    return f"labels should be whole numbers, -1 for none{names}"
 
 
 def _without_names(y: Any, names: Sequence[str]) -> Any:

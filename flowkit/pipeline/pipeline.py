@@ -29,7 +29,7 @@ from ..plugins.manager import PluginManager, installed_plugins
 from ..processes import launched
 from ..sampling import Cost
 from ..training.checkpoint import Checkpoint
-from .arguments import Labels, read_labels, room_for, whole_number
+from .arguments import Labels, check_callbacks, read_labels, room_for, whole_number
 from .backwards import density_of, noise_of
 from .call import SamplingCall
 from .checks import check_alike, check_parts
@@ -154,10 +154,11 @@ class Pipeline:
 
         Raises:
             RunExistsError: The folder holds a run and neither flag is given.
-            ConfigError: A run to resume has another configuration.
+            ConfigError: A run to resume has another configuration; `callbacks` are none.
             TrainingError: The loss is no longer a number, or a step does not fit in memory.
             TrainingInterrupted: A signal came; a checkpoint is written.
         """
+        check_callbacks(callbacks)
         fitting = Fitting(self, self._config, self._plugins, folder, resume, overwrite)
         if not fitting.goes_on:
             self._begin_anew()

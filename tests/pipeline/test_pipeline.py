@@ -294,10 +294,20 @@ def test_labels_are_checked(tiny, tmp_path):
             pipeline.labels(3, wrong)
     with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
         pipeline.labels(3, 1.7)
+    with pytest.raises(fk.ConfigError, match=r"-1 for none, or names of classes \(upper, lower\); got"):
+        pipeline.labels(2, ["upper", None])
     unnamed = tiny.data(fk.InMemory(torch.randn(4, 2), torch.arange(4))).build()
     for wrong in ("1", ["a", "b", "c"]):
         with pytest.raises(fk.ConfigError, match="labels should be whole numbers"):
             unnamed.labels(3, wrong)
+
+
+@pytest.mark.parametrize("callbacks", [fk.ProgressBar(), [fk.ProgressBar], ["progress"], [print]])
+def test_callbacks_that_are_none_are_refused_before_a_run_is_replaced(trained, tmp_path, callbacks):
+    with pytest.raises(fk.ConfigError, match="callbacks should be a list of objects"):
+        trained.fit(tmp_path / "run", overwrite=True, callbacks=callbacks)
+    x = trained.sample(10)
+    assert torch.equal(fk.Pipeline.load(tmp_path / "run").sample(10), x)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda pipeline: pickle.loads(pickle.dumps(pipeline))])
