@@ -26,7 +26,7 @@ class ImageFolder(Dataset):
     Arguments:
         path: The folder; a relative one starts at the working folder.
         size: Resize the shorter side to this and crop the centre. Left out: all images must have one size.
-        mode: Colour, `RGB`, or grey, `L`.
+        mode: Colour, `RGB`, or grey, `L`. Transparency is left out: the colours below it are seen.
         labels: Whether images carry their subfolder's number as the condition y, if there are subfolders.
 
     Raises:

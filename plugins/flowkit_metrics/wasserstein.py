@@ -18,7 +18,8 @@ class Wasserstein(Metric):
 
     Two samples of one size are matched one to one by shortest augmenting paths (Jonker and Volgenant), 1.7 times as
     fast there as the network simplex of POT, which serves the others. Time grows as n^3 and memory
-    as n^2: 0.8 s for 2048 images of 64 pixels. NaN where a sample is not finite.
+    as n^2: 0.8 s for 2048 images of 64 pixels. NaN where a sample is not finite. Distances are in the units of the
+    data: of features with very different ranges, the widest decides alone.
 
     References:
         Peyre and Cuturi 2019, Computational Optimal Transport, sections 2.3 and 3.5.
