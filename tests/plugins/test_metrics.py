@@ -12,7 +12,7 @@ from flowkit_metrics.label_agreement import LabelAgreement
 from flowkit_metrics.nearest_neighbour import NearestNeighbour
 from flowkit_metrics.wasserstein import Wasserstein
 
-from flowkit import Batch, UnsupportedError
+from flowkit import Batch, FlowkitWarning, UnsupportedError
 
 
 def normal(*shape, seed=0):
@@ -66,6 +66,20 @@ def test_samples_that_are_all_one_point_are_as_far_away_as_the_data_are():
     z = torch.tensor([[0.0, 1.0], [2.0, 1.0]])
     assert Wasserstein().measure(Batch(torch.ones(2, 2)), Batch(z)) == pytest.approx(1)
     assert Wasserstein().measure(Batch(z), Batch(torch.ones(2, 2))) == pytest.approx(1)
+
+
+def test_a_wide_feature_hides_the_others_unless_they_are_standardized(recwarn):
+    """A warning says so. Standardised, the distance is that of the data in any units."""
+    z, dead, units = normal(200, 3).double(), torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1.0, 1e3, 0.0])
+    plain, standardized = Wasserstein(), Wasserstein(standardize=True)
+    unit = (z / z.std(0, correction=0))[:, :2]
+    expected = plain.measure(Batch(unit * dead[:2]), Batch(unit))
+    assert expected > 0.5
+    assert standardized.measure(Batch(z * dead * units), Batch(z * units)) == pytest.approx(expected)
+    assert not recwarn
+    with pytest.warns(FlowkitWarning, match="little but the widest of the features"):
+        assert plain.measure(Batch(z * dead * units), Batch(z * units)) < 0.002 * units.max()
+    assert standardized.label == "2-Wasserstein, standardised"
 
 
 def test_wasserstein_is_symmetric_and_zero_on_itself_in_any_order():
