@@ -1,14 +1,14 @@
 """The runs in a folder and how each stands, read from its files alone: nothing is loaded."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..config.config import COMPONENTS
 from ..errors import ConfigError
 from ..locks import is_held
-from .resume import changes
 from .run import HEARTBEAT_SECONDS, RunFolder
 
 __all__ = ["RunState", "list_runs"]
@@ -28,7 +28,7 @@ class RunState:
         loss: The last one logged.
         seen: When it last wrote to its log, in seconds since 1970; None if never.
         what: Data, path, network and loss by name; of a failed or unreadable run the reason.
-        settings: Those in which it differs from other runs of the same `what` in the list.
+        settings: Those in which it differs from other runs of the same data, path, network and loss in the list.
         metric: The first that was measured at its end, with its label: `2-Wasserstein 0.061`; empty if none was.
     """
 
@@ -67,16 +67,38 @@ def _is_run(run: RunFolder) -> bool:
 
 
 def _told_apart(found: Sequence[tuple[RunState, Mapping[str, Any]]]) -> list[RunState]:
-    """The runs, each with the settings in which it differs from others of the same parts: what a sweep has varied."""
-    first: dict[str, Mapping[str, Any]] = {}
-    common: dict[str, dict[str, Any]] = {}
-    own: list[dict[str, Any]] = []
-    for run, config in found:
-        others = changes(first.setdefault(run.what, config), config)
-        common.setdefault(run.what, {}).update({where: before for where, before, _ in others})
-        own.append({where: now for where, _, now in others})
-    every = [common[run.what] | mine for (run, _), mine in zip(found, own, strict=True)]
-    return [replace(run, settings=dict(sorted(mine.items()))) for (run, _), mine in zip(found, every, strict=True)]
+    """The runs, each with the settings in which it differs from others of the same parts: what a sweep has varied.
+
+    A setting that others do not have, as they are older or chose another component, is no difference to them.
+    """
+    every = [(run, _what(config), dict(_settings(config))) for run, config in found]
+    first: dict[tuple[str, str], Any] = {}
+    varied = {
+        (what, where)
+        for _, what, settings in every
+        for where, value in settings.items()
+        if first.setdefault((what, where), value) != value
+    }
+    return [
+        replace(run, settings={where: settings[where] for where in sorted(settings) if (what, where) in varied})
+        for run, what, settings in every
+    ]
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What was chosen, by where it stands; the name of a component stands for it, beside its settings."""
+    for section in (*COMPONENTS, "training", "sampling", "evaluation"):
+        yield from _chosen(config.get(section), section)
+
+
+def _chosen(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        yield where, value
+        return
+    if name := _name(value):
+        yield where, name
+    for key in value.keys() - {"name", "instance"}:
+        yield from _chosen(value[key], f"{where}.{key}")
 
 
 def _state(run: RunFolder) -> tuple[RunState, Mapping[str, Any]]:
@@ -110,8 +132,11 @@ def _state(run: RunFolder) -> tuple[RunState, Mapping[str, Any]]:
 
 
 def _metric(run: RunFolder) -> str:
+    held = run.evaluation()
+    if held.get("step", run.step) != run.step:  # measured before it went on
+        return ""
     try:
-        first = run.evaluation()["metrics"][0]
+        first = held["metrics"][0]
         return f"{first['metric']} {first['value']:.4g}"
     except (KeyError, IndexError, TypeError, ValueError):
         return ""
@@ -119,7 +144,9 @@ def _metric(run: RunFolder) -> str:
 
 def _what(config: Mapping[str, Any]) -> str:
     parts = (config.get(kind) for kind in ("data", "path", "network", "loss"))
-    named = (
-        part.get("name") or str(part.get("instance")).rpartition(":")[2] for part in parts if isinstance(part, Mapping)
-    )
-    return ", ".join(map(str, named))
+    return ", ".join(_name(part) for part in parts if isinstance(part, Mapping))
+
+
+def _name(part: Mapping[str, Any]) -> str:
+    """The name of a component, or of the class of an object; empty for settings of none."""
+    return str(part.get("name") or str(part.get("instance", "")).rpartition(":")[2])

@@ -83,6 +83,46 @@ def test_runs_of_the_same_parts_are_told_apart_by_their_settings_and_metrics(tmp
     assert "training.learning_rate=0.5, training.seed=0" in flowkit("runs", ".", cwd=tmp_path)
 
 
+def test_the_run_of_a_sweep_that_failed_is_told_apart_too(tmp_path):
+    for name, settings in {"a": {}, "b": {"learning_rate": 0.5}}.items():
+        pipeline(**settings).fit(tmp_path / name)
+    shutil.rmtree(tmp_path / "b/checkpoints")
+    with (tmp_path / "b/metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "ended": true, "error": "the loss is nan"}\n')
+    _, b = fk.list_runs(tmp_path)
+    assert (b.state, b.what, b.settings) == ("failed", "the loss is nan", {"training.learning_rate": 0.5})
+
+
+def test_runs_are_told_apart_where_the_first_chose_another_component(tmp_path):
+    for name, sampling in {"a": ["heun"], "b": ["edm_churn", 1.0], "c": ["edm_churn", 2.0]}.items():
+        integrator, *churn = sampling
+        made = fk.Pipeline.builder().data("moons").network("mlp", width=8, depth=1).evaluation(metrics=[])
+        made = made.sampling({"name": integrator} | ({"s_churn": churn[0]} if churn else {}))
+        made.training(steps=1, batch_size=8).build().fit(tmp_path / name)
+    a, b, c = (run.settings for run in fk.list_runs(tmp_path))
+    assert a == {"sampling.integrator": "heun"}
+    assert b == {"sampling.integrator": "edm_churn", "sampling.integrator.s_churn": 1.0}
+    assert c == {"sampling.integrator": "edm_churn", "sampling.integrator.s_churn": 2.0}
+
+
+def test_a_setting_that_is_younger_than_a_run_tells_no_runs_apart(tmp_path):
+    for name in "abc":
+        pipeline().fit(tmp_path / name)
+    for name, setting in {"a": "  ema_decay: 0.999\n", "c": "  shard: false\n"}.items():
+        file = tmp_path / name / "config.yaml"
+        assert setting in file.read_text()
+        file.write_text(file.read_text().replace(setting, ""))
+    assert [run.settings for run in fk.list_runs(tmp_path)] == [{}, {}, {}]
+
+
+def test_what_was_measured_before_a_run_went_on_is_not_listed_as_its_metric(folder):
+    measured = '{"step": %d, "metrics": [{"metric": "2-Wasserstein", "value": 0.5}]}'
+    for step, expected in {10: "2-Wasserstein 0.5", 5: ""}.items():
+        (folder / "evaluation.json").write_text(measured % step)
+        (run,) = fk.list_runs(folder.parent)
+        assert run.metric == expected
+
+
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_file_in_the_place_of_the_checkpoints_is_told_before_anything_is_done(folder, resume):
     shutil.rmtree(folder / "checkpoints")
