@@ -117,7 +117,7 @@ def estimate_log_prob(
     dynamics = _WithDivergence(ODE(model, y=y), x.shape, divergence, noise, gradients)
     with torch.set_grad_enabled(gradients):
         state = torch.cat([flat, flat.new_zeros(len(flat), divergence.estimates)], dim=1)
-        _check_carries_vectors(integrator, state.shape[1], grid[:-3:-1])
+        _check_carries_vectors(integrator, state.shape[1], (grid[-1], grid[0]))
         state = integrator.integrate(dynamics, state, grid[::-1])
         # Backwards, the last columns have become minus the integral from 0 to 1.
         x0, integrals = state[:, : flat.shape[1]], state[:, flat.shape[1] :]
@@ -156,10 +156,11 @@ def _check_integrator(integrator: Integrator) -> None:
 
 
 def _check_carries_vectors(integrator: Integrator, size: int, step: Sequence[float]) -> None:
-    """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere: the state here
-    is the event with more columns, and what became of these would be no integral. A step with a constant drift tells.
+    """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere or in a box: the
+    state here is the event with more columns, and what became of these would be no integral. A step with a constant
+    drift tells, from a state that is large and on no sphere about 0 that the drift is normal to.
     """
-    start = torch.full((1, size), 0.5, dtype=torch.float64)
+    start = torch.linspace(-10, 20, size, dtype=torch.float64)[None]
     with torch.no_grad():
         end = integrator.integrate(_Steady(), start, step)
     if not torch.allclose(end, start + step[1] - step[0], atol=1e-6):

@@ -1,5 +1,7 @@
 """The likelihood of the ODE against densities known in closed form."""
 
+import math
+
 import pytest
 import torch
 from flowkit_exponential.ddim import DDIM
@@ -155,13 +157,33 @@ def test_an_integrator_of_other_fields_than_the_velocity_is_refused(integrator, 
         log_prob(mixture(), states(2, 2), **settings(integrator))
 
 
-def test_an_integrator_that_keeps_the_state_on_a_sphere_is_refused_and_no_density_made_up():
-    class OnTheSphere(Euler):
-        def step(self, dynamics, x, t, s, generator=None):
-            return nn.functional.normalize(super().step(dynamics, x, t, s, generator), dim=-1)
+class Bound(Euler):
+    """Keeps the state where `kept` puts it."""
 
-    with pytest.raises(UnsupportedError, match=r"^OnTheSphere does more to a state than follow the drift"):
-        log_prob(mixture(), states(3, 2), **settings(OnTheSphere()))
+    def __init__(self, kept):
+        self.kept = kept
+
+    def step(self, dynamics, x, t, s, generator=None):
+        return self.kept(super().step(dynamics, x, t, s, generator))
+
+
+def on_the_sphere(x):
+    return nn.functional.normalize(x, dim=-1)
+
+
+def on_the_torus(x):
+    return (x + math.pi) % (2 * math.pi) - math.pi
+
+
+def in_the_box(x):
+    return x.clamp(-1, 1)
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.5, 1.0], [0.0, 1 - 1e-7, 1.0], [0.0, 1.0, 1.0]], ids=str)
+@pytest.mark.parametrize("kept", [on_the_sphere, on_the_torus, in_the_box])
+def test_an_integrator_that_keeps_the_state_somewhere_is_refused_and_no_density_made_up(kept, times):
+    with pytest.raises(UnsupportedError, match=r"^Bound does more to a state than follow the drift"):
+        log_prob(mixture(), states(3, 2), **settings(Bound(kept)) | {"times": times})
 
 
 @pytest.mark.parametrize("times", [[1.0, 0.5, 0.0], [0.0, 0.6, 0.5, 1.0], [0.5, 0.5], [0.5], []], ids=str)
