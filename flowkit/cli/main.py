@@ -100,10 +100,10 @@ def _warn_in_words() -> None:
     """Print flowkit's own warnings as messages, without the line of code that they come from; and those of components
     that are going away, which come from the line of flowkit that makes components.
     """
-    shown, home = warnings.showwarning, str(Path(__file__).parents[1])
+    shown, home = warnings.showwarning, Path(__file__).parents[1]
 
     def show(message: Warning | str, category: type[Warning], filename: str, *where: Any, **more: Any) -> None:
-        going = issubclass(category, FutureWarning) and filename.startswith(home)
+        going = issubclass(category, FutureWarning) and home in Path(filename).parents
         if not (going or issubclass(category, FlowkitWarning)):
             shown(message, category, filename, *where, **more)
             return

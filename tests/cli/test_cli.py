@@ -9,6 +9,7 @@ import time
 import types
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -357,3 +358,14 @@ def test_a_component_that_is_going_away_says_so_in_a_line(capsys):
         _warn_in_words()
         fk.create("time", "old", plugins=plugins)
     assert capsys.readouterr().err == "warning: old goes in stranger 0.4: use uniform\n"
+
+
+def test_a_future_warning_of_a_plugin_keeps_its_line_of_code(capsys):
+    """A plugin may lie beside flowkit under a name that begins like it."""
+    place = f"{Path(fk.__file__).parent}_stranger/paths.py"
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        _warn_in_words()
+        warnings.warn_explicit("torch.old goes", FutureWarning, place, 7)
+    assert [(warning.filename, warning.lineno) for warning in shown] == [(place, 7)]
+    assert capsys.readouterr().err == ""
