@@ -216,10 +216,10 @@ class Trainer:
         self.model.eval()
 
     def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
-        if wraps_nothing(self.accelerator):
+        if self.sharding is None:
+            if not wraps_nothing(self.accelerator):  # else it is an import that takes long
+                self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
             self.model.network = self._network
-        elif self.sharding is None:
-            self.model.network = self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
         elif error is None or isinstance(error, TrainingInterrupted):  # else other processes may have gone
             self.sharding.join()
         state.error = error

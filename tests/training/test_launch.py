@@ -9,6 +9,7 @@ import threading
 
 import accelerate
 import pytest
+import torch
 import torch.distributed as dist
 from command import flowkit
 
@@ -69,6 +70,20 @@ def test_torchrun_starts_two_processes_on_cpus_as_the_docs_say(tmp_path):
 def test_a_launch_of_one_process_and_a_shell_with_an_address_are_let_be(variables, launched, tmp_path):
     launched(variables)
     assert "warning" not in flowkit("train", "moons", *SHORT, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_launch_that_compiles_leaves_the_network_as_it_was_and_its_runs_are_like_others(
+    launched, tiny, tmp_path, precision
+):
+    launched({"ACCELERATE_DYNAMO_BACKEND": "EAGER"})
+    pipeline = tiny.training(steps=2, mixed_precision=precision).build()
+    network, names = pipeline.model.network, list(pipeline.model.state_dict())
+    pipeline.fit(tmp_path / "run")
+    assert pipeline.model.network is network
+    assert list(pipeline.model.state_dict()) == names
+    assert torch.equal(fk.Pipeline.load(tmp_path / "run").sample(3), pipeline.sample(3))
+    pipeline.fit(tmp_path / "again")
 
 
 def test_one_process_where_several_were_asked_for_is_warned_of_in_one_line(launched, tiny, tmp_path):
