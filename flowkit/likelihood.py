@@ -23,16 +23,14 @@ __all__ = ["LogProb", "bits_per_dim", "estimate_log_prob", "log_prob"]
 
 
 class LogProb(NamedTuple):
-    """Log densities and how far they may be off.
-
-    Arguments:
-        value: Nats, shape (batch,).
-        standard_error: That of the estimated divergence, shape (batch,): 0 if it is exact, NaN from one probe. The
-            error of the integrator comes on top.
-    """
+    """Log densities and how far they may be off."""
 
     value: Tensor
+    """Nats, shape (batch,)."""
+
     standard_error: Tensor
+    """That of the estimated divergence, shape (batch,): 0 if it is exact, NaN from one probe. The error of the
+    integrator comes on top."""
 
 
 def log_prob(
