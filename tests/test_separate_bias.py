@@ -44,3 +44,21 @@ def test_a_network_is_compiled_so_for_sampling(tiny):
     _, code = run_and_get_code(lambda: tiny.build().sample(64, compile=True))
     assert "extern_kernels.mm(" in "".join(code)
     assert "extern_kernels.addmm(" not in "".join(code)
+
+
+@pytest.mark.parametrize("compiled", ["training", "sampling"])
+def test_training_and_sampling_hand_it_to_the_compiler(tiny, tmp_path, monkeypatch, compiled):
+    given = []
+
+    def uncompiled(function, *, options, **_):
+        given.append(options.get("post_grad_custom_post_pass"))
+        return function
+
+    monkeypatch.setattr(torch, "compile", uncompiled)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    if compiled == "training":
+        tiny.training(compile=True).build().fit(tmp_path / "run")
+    else:
+        tiny.build().sample(4, compile=True)
+    assert given
+    assert all(isinstance(passed, SeparateBias) for passed in given)
