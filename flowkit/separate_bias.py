@@ -21,7 +21,7 @@ class SeparateBias(CustomGraphPass):
     def __call__(self, graph: torch.fx.Graph) -> None:
         """Take such operations apart."""
         for node in graph.find_nodes(op="call_function", target=_addmm):
-            if node.kwargs or node.meta["val"].element_size() < 4:  # the one: factors other than 1
+            if node.kwargs or node.meta["val"].element_size() < 4:  # kwargs: factors other than 1
                 continue
             bias, x, weight = node.args
             with graph.inserting_before(node):

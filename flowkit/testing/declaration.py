@@ -60,7 +60,8 @@ def names_what_can_be_imported(subject: Subject) -> None:
         raise NotApplicable("it has neither commands nor kinds")
     for what, target in targets.items():
         try:
-            resolve_target(target) if isinstance(target, str) else target
+            if isinstance(target, str):
+                resolve_target(target)
         except Exception as error:
             raise AssertionError(f"{what}: {target}: {type(error).__name__}: {error}") from error
 

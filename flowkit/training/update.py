@@ -12,7 +12,6 @@ from torch.optim.adamw import adamw
 
 __all__ = ["AcceleratedUpdate", "FusedUpdate", "Update", "wraps_nothing"]
 
-
 Row = tuple[Tensor, Tensor, Tensor, Tensor]
 """A parameter, its mean gradient, its mean square, its number of steps."""
 
