@@ -154,9 +154,9 @@ def _check_integrator(integrator: Integrator) -> None:
 
 
 def _check_carries_vectors(integrator: Integrator, size: int, step: Sequence[float]) -> None:
-    """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere or in a box: the
-    state here is the event with more columns, and what became of these would be no integral. A step with a constant
-    drift tells, from a state that is large and on no sphere about 0 that the drift is normal to.
+    """Refuse an integrator that does more to a state than follow the drift, such as keep it on a sphere: the state here
+    is the event with more columns, and what became of these would be no integral. A step with a constant drift tells,
+    from a state that lies far out, where spheres, boxes and periods are left.
     """
     start = torch.linspace(-10, 20, size, dtype=torch.float64)[None]
     with torch.no_grad():
