@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_network_is_refused_in_words(run, tmp_path):
 def test_a_run_whose_configuration_was_edited_is_refused_in_one_short_line(tiny, run):
     file = run / "config.yaml"
     file.write_text(file.read_text().replace("width: 16", "width: 8"))
-    misfit = r"fit the network: \S+ has shape \(16, \d+\) there and \(8, \d+\) here, and \d+ more differ$"
+    misfit = r"fit the network: \S+ has shape \(16, \d+\) there and \(8, \d+\) here, and 4 more differ$"
     with pytest.raises(fk.CheckpointError, match=misfit):
         fk.Pipeline.load(run)
     with pytest.raises(fk.CheckpointError, match=misfit):

@@ -79,7 +79,14 @@ def test_a_launch_that_compiles_leaves_the_network_as_it_was_and_its_runs_are_li
     launched({"ACCELERATE_DYNAMO_BACKEND": "EAGER"})
     pipeline = tiny.training(steps=2, mixed_precision=precision).build()
     network, names = pipeline.model.network, list(pipeline.model.state_dict())
-    pipeline.fit(tmp_path / "run")
+    trained = []
+
+    class Looking(fk.Callback):
+        def training_started(self, state):
+            trained.append(type(state.model.network).__name__)
+
+    pipeline.fit(tmp_path / "run", callbacks=[Looking()])
+    assert trained == ["OptimizedModule"]
     assert pipeline.model.network is network
     assert list(pipeline.model.state_dict()) == names
     assert torch.equal(fk.Pipeline.load(tmp_path / "run").sample(3), pipeline.sample(3))

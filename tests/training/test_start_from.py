@@ -50,7 +50,7 @@ def test_from_then_on_it_is_a_run_of_its_own(tiny, first, tmp_path):
 
 def test_what_cannot_be_started_from_is_refused_before_anything_is_written(tiny, first, tmp_path):
     wider = tiny.network("mlp", width=32, depth=2).training(start_from=first)
-    misfit = r"fit the network: \S+ has shape \(\d+, \d+\) there and \(\d+, \d+\) here, and \d+ more differ$"
+    misfit = r"fit the network: \S+ has shape \(\d+, \d+\) there and \(\d+, \d+\) here, and 4 more differ$"
     with pytest.raises(fk.ConfigError, match=r"training\.start_from: .*" + misfit):
         wider.build().fit(tmp_path / "second")
     with pytest.raises(fk.ConfigError, match=r"start_from: .*predicts for the head 'velocity', and here it is 'noise'"):
