@@ -218,10 +218,12 @@ def test_weights_outside_the_network_are_kept_too(tiny, tmp_path):
 
 
 def test_trainings_of_several_precisions_share_a_process(tiny, tmp_path):
-    tiny.build().fit(tmp_path / "single")
-    half = tiny.training(mixed_precision="bf16").build().fit(tmp_path / "half")
-    assert half.sample(10).dtype == torch.float32
-    tiny.training(mixed_precision="no").build().fit(tmp_path / "again")
+    single = tiny.build().fit(tmp_path / "single").sample(10)
+    half = tiny.training(mixed_precision="bf16").build().fit(tmp_path / "half").sample(10)
+    again = tiny.training(mixed_precision="no").build().fit(tmp_path / "again").sample(10)
+    assert half.dtype == torch.float32
+    assert torch.equal(again, single)
+    assert not torch.equal(half, single), "it was trained in full precision"
 
 
 def test_a_checkpoint_on_the_way_leaves_the_precision_as_it_is(tiny, tmp_path):
