@@ -114,7 +114,7 @@ def given_config(name: str, plugins: PluginManager) -> dict[str, Any]:
         raise ConfigError(f"{name}: a configuration file should end in .yaml")
     if (path / "config.yaml").is_file():
         raise ConfigError(f"{name}: is a run; its configuration is {path / 'config.yaml'}")
-    if "=" in name:
+    if "=" in name and "/" not in name.partition("=")[0]:
         raise ConfigError(f"{name!r}: is a setting; a recipe or a configuration file goes before it")
     from ..pipeline.recipes import recipe_config
 

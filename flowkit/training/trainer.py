@@ -217,8 +217,8 @@ class Trainer:
 
     def _end(self, state: TrainingState, prepared: nn.Module, error: BaseException | None) -> None:
         if self.sharding is None:
-            if not wraps_nothing(self.accelerator):  # else it is an import that takes long
-                self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+            if not wraps_nothing(self.accelerator):
+                self.accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)  # takes its casts off `forward`
             self.model.network = self._network
         elif error is None or isinstance(error, TrainingInterrupted):  # else other processes may have gone
             self.sharding.join()
