@@ -110,7 +110,8 @@ def fixed(model: fk.Model, x: Tensor, steps: int, rounds: int) -> None:
 
 
 def adaptive(model: fk.Model, x: Tensor, tolerance: float, rounds: int) -> None:
-    """dopri5, twice, at the same error."""
+    """dopri5, three times, at the same error."""
+    twin = compiled(model)
     other, ends = Counted(model.network), torch.tensor([0.0, 1.0])
 
     def solver(tolerance: float, per_sample: bool = False) -> fk.Integrator:
@@ -127,14 +128,18 @@ def adaptive(model: fk.Model, x: Tensor, tolerance: float, rounds: int) -> None:
 
     goal, calls = error(theirs()), other.calls
     runs, notes = {"torchdiffeq": theirs}, {"torchdiffeq": (tolerance, calls, goal)}
-    for name, per_sample in (("flowkit, whole batch", False), ("flowkit, each sample", True)):
+    for name, per_sample, drawn in (
+        ("flowkit, whole batch", False, model),
+        ("whole batch, compiled", False, twin),
+        ("flowkit, each sample", True, model),
+    ):
         for ours in LADDER:
-            ode = fk.ODE(model)
+            ode = fk.ODE(drawn)
             found = error(solver(ours, per_sample).integrate(ode, x, [0.0, 1.0]))
             if found <= goal:
                 break
         integrator, notes[name] = solver(ours, per_sample), (ours, ode.evaluations, found)
-        runs[name] = lambda integrator=integrator: integrator.integrate(fk.ODE(model), x, [0.0, 1.0])
+        runs[name] = lambda solve=integrator.integrate, drawn=drawn: solve(fk.ODE(drawn), x, [0.0, 1.0])
     medians = race(runs, rounds)
     print(f"dopri5, {len(x)} points, error of torchdiffeq at the tolerance {tolerance:g}")
     for name, seconds in medians.items():
