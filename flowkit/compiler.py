@@ -31,7 +31,7 @@ def graph_options(device: "torch.device") -> dict[str, Any]:
 
 
 def cpu_options(device: "torch.device") -> dict[str, Any]:
-    """Options of `torch.compile` with which linear layers are faster on a CPU."""
+    """Options of `torch.compile` with which a network without gradients is faster on a CPU: see `SeparateBias`."""
     import torch
 
     if device.type != "cpu" or torch.__version__ < "2.11":  # the oldest that compiled steps are for

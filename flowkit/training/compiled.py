@@ -5,7 +5,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from ..compiler import NO_COMPILER, cpu_options, cxx_compiler, graph_options
+from ..compiler import NO_COMPILER, cxx_compiler, graph_options
 from ..conditions import Condition
 from ..errors import UnsupportedError
 from ..interfaces.loss import Loss
@@ -67,7 +67,7 @@ class CompiledStep:
         # Numbers that change are tensors: a function is compiled anew for other numbers.
         self._rate, self._weight = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
         self._graphs = {} if loss.state() else graph_options(device)
-        options = {"fallback_random": True, **self._graphs, **cpu_options(device)}
+        options = {"fallback_random": True, **self._graphs}
         if device.type == "cuda":  # https://github.com/pytorch/pytorch/issues/176591
             options["loop_ordering_after_fusion"] = False
         compiled = torch.compile(self._step, fullgraph=True, dynamic=False, options=options)
