@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NO_COMPILER", "cpu_options", "cxx_compiler", "graph_options", "in_a_line"]
+__all__ = ["NO_COMPILER", "cxx_compiler", "graph_options", "in_a_line"]
 
 NO_COMPILER = (
     "needs a C++ compiler, and there is none: install g++ or clang, or name one in the environment variable CXX"
@@ -28,17 +28,6 @@ def graph_options(device: "torch.device") -> dict[str, Any]:
     overwritten by the next one.
     """
     return {"triton.cudagraphs": True} if device.type == "cuda" else {}
-
-
-def cpu_options(device: "torch.device") -> dict[str, Any]:
-    """Options of `torch.compile` with which a network without gradients is faster on a CPU: see `SeparateBias`."""
-    import torch
-
-    if device.type != "cpu" or torch.__version__ < "2.11":  # the oldest that compiled steps are for
-        return {}
-    from .separate_bias import SeparateBias  # imports the compiler
-
-    return {"post_grad_custom_post_pass": SeparateBias()}
 
 
 def in_a_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..compiler import NO_COMPILER, cpu_options, cxx_compiler, graph_options, in_a_line
+from ..compiler import NO_COMPILER, cxx_compiler, graph_options, in_a_line
 from ..conditions import Condition
 from ..errors import FlowkitWarning
 from ..interfaces.quantity import Quantity
@@ -139,10 +139,18 @@ def _usual(network: nn.Module, options: dict[str, Any]) -> nn.Module:
     return cast(nn.Module, torch.compile(network, fullgraph=True, options=options))
 
 
+def _cpu_options(device: torch.device) -> dict[str, Any]:
+    if device.type != "cpu" or torch.__version__ < "2.11":  # the oldest that compiled steps are for
+        return {}
+    from .separate_bias import SeparateBias  # imports the compiler
+
+    return {"post_grad_custom_post_pass": SeparateBias()}
+
+
 def _compiled(network: nn.Module, device: torch.device) -> nn.Module:
     if options := graph_options(device):
         return _Graphed(_usual(network, options))
-    return _Direct(network, cpu_options(device))
+    return _Direct(network, _cpu_options(device))
 
 
 def _cannot(error: Exception) -> str:

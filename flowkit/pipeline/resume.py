@@ -10,7 +10,10 @@ from ..errors import ConfigError, FlowkitError, Problem
 from ..plugins.manager import PluginManager
 from .provenance import qualified
 
-__all__ = ["changes", "check_same", "files_of", "name_of", "of_today"]
+__all__ = ["COMPARED", "changes", "check_same", "files_of", "name_of", "of_today"]
+
+COMPARED = (*COMPONENTS, "training", "sampling", "evaluation")
+"""The sections in which two configurations are compared."""
 
 _MAY_CHANGE = {"steps", "start_from", "accumulate", "shard", "log_every", "checkpoint_every", "keep_checkpoints"}
 _NOT_TRAINED = {"sampling", "evaluation"}
@@ -20,7 +23,7 @@ def changes(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[tuple[s
     """The settings in which a configuration differs from that of a run, with what each was and is."""
     return [
         difference
-        for section in (*COMPONENTS, "training", "sampling", "evaluation")
+        for section in COMPARED
         for difference in _differences(stored.get(section), given.get(section), section)
     ]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config.config import COMPONENTS
 from ..errors import ConfigError
 from ..locks import is_held
+from .resume import COMPARED
 from .run import HEARTBEAT_SECONDS, RunFolder
 
 __all__ = ["RunState", "list_runs"]
@@ -29,7 +29,7 @@ class RunState:
         seen: When it last wrote to its log, in seconds since 1970; None if never.
         what: Data, path, network and loss by name; of a failed or unreadable run the reason.
         settings: Those in which it differs from other runs of the same data, path, network and loss in the list.
-        metric: The first that was measured at its end, with its label: `2-Wasserstein 0.061`; empty if none was.
+        metric: The first that was measured at its newest checkpoint, with its label: `2-Wasserstein 0.061`; or empty.
     """
 
     path: Path
@@ -87,7 +87,7 @@ def _told_apart(found: Sequence[tuple[RunState, Mapping[str, Any]]]) -> list[Run
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What was chosen, by where it stands; the name of a component stands for it, beside its settings."""
-    for section in (*COMPONENTS, "training", "sampling", "evaluation"):
+    for section in COMPARED:
         yield from _chosen(config.get(section), section)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from flowkit.separate_bias import SeparateBias
+from flowkit.pipeline.separate_bias import SeparateBias
 
 ADDMM = torch.ops.aten.addmm.default
 
